@@ -1,0 +1,45 @@
+# Two commands do everything: `make repro` (train the demo) and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Stage commands call `python`: put the environment's first.
+ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
+
+.PHONY: setup repro test test-slow lint bench docs judge clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "lora-recipes needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+repro: setup
+	@$(ACTIVE) dvc repro
+	@echo "Open out/report/index.html to see what the adapter learned."
+
+judge: setup
+	@$(ACTIVE) python -m lora_recipes.pocket.evaluate out/samples
+
+test: setup
+	@$(ACTIVE) python -m pytest
+
+test-slow: setup
+	@$(ACTIVE) python -m pytest -m slow
+
+lint: setup
+	@$(ACTIVE) ruff format --check .
+	@$(ACTIVE) ruff check .
+	@$(ACTIVE) mypy
+	@$(ACTIVE) lint-imports
+	@$(ACTIVE) python -m lora_recipes.recipe.reference --check
+
+docs: setup
+	@$(ACTIVE) python -m lora_recipes.recipe.reference
+
+bench: setup
+	@$(ACTIVE) python -m benchmarks.steps
+
+clean:
+	rm -rf $(VENV) build out/samples out/report out/snapshots out/adapter.safetensors .lora

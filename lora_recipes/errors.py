@@ -1,0 +1,52 @@
+"""What goes wrong for users, in the one form in which every command reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that the user has to fix.
+
+    Printed as::
+
+        params.yaml:4: lora.rank = 0
+          allowed: 1 to 1024
+          fix:     choose a value in that range; the default is 128
+    """
+
+    what: str
+    """What is wrong, with the value: `lora.rank = 0`."""
+
+    fix: str
+    """What to do now, a sentence or a command."""
+
+    allowed: str = ""
+    """What would be right. Empty where the fix says it all."""
+
+    where: str = ""
+    """File and line, `params.yaml:4`, or the file alone."""
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        allowed = [f"  allowed: {self.allowed}"] if self.allowed else []
+        return "\n".join([head, *allowed, f"  fix:     {self.fix}"])
+
+
+class UserError(Exception):
+    """Problems with a recipe, data or files. The CLI prints them all and exits with `exit_code`."""
+
+    exit_code = 1
+
+    def __init__(self, problems: Problem | Iterable[Problem]) -> None:
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        assert self.problems, "a UserError needs at least one problem"
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class CannotTell(UserError):
+    """A question about the past that cannot be answered, because something is missing."""
+
+    exit_code = 2
