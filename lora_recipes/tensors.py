@@ -1,0 +1,204 @@
+"""Reading and writing `.safetensors` files so that equal tensors always give equal bytes.
+
+The safetensors library writes a header of two or more metadata keys in an order that changes
+from save to save. Here the order is fixed, and headers are read without importing torch.
+
+Format: 8 bytes little-endian header length, the header (JSON), the tensors' bytes.
+Source: https://github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import atomic_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LENGTH = 8
+"""Bytes that hold the header's length, at the start of the file."""
+
+SMALLEST_HEADER, LARGEST_HEADER = len("{}"), 100_000_000
+"""Bytes. The format's own limit, so that a damaged length cannot ask for all memory."""
+
+BYTES_PER_VALUE = {
+    "F64": 8, "I64": 8, "U64": 8,
+    "F32": 4, "I32": 4, "U32": 4,
+    "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor lies in a file: `start` and `end` count from the first byte of data."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself; `data_start` is where the tensors' bytes begin."""
+
+    metadata: dict[str, str]
+    entries: dict[str, Entry]
+    data_start: int
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors (any device, any order) atomically; equal content gives equal bytes.
+
+    The widest values come first, so that each tensor lies aligned, and names are sorted.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written to.
+    """
+    kinds = {name: _kind(tensor) for name, tensor in tensors.items()}
+    order = sorted(tensors, key=lambda name: (-BYTES_PER_VALUE[kinds[name]], name))
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    start = 0
+    for name in order:
+        end = start + tensors[name].numel() * BYTES_PER_VALUE[kinds[name]]
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": kinds[name], "shape": shape, "data_offsets": [start, end]}
+        start = end
+    with atomic_file(path) as file:
+        file.write(header_bytes(header))
+        for name in order:
+            file.write(_raw(tensors[name]))
+
+
+def header_bytes(header: Mapping[str, Any]) -> bytes:
+    """The file's first part: length and JSON, filled up with spaces to a multiple of 8 bytes."""
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a file's header; needs no torch and reads none of the tensors.
+
+    Raises:
+        UserError: there is no such file, it is no safetensors file, or it is cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            return _parse(path, file, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+        raise UserError(
+            Problem(
+                where=str(path),
+                what=f"cannot be read: {error.strerror or error}",
+                fix="check the path",
+            )
+        ) from error
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, in memory of their own, on the CPU.
+
+    Raises:
+        UserError: as `read_header`.
+    """
+    from safetensors.torch import load
+
+    read_header(path)
+    tensors: dict[str, Tensor] = load(path.read_bytes())
+    return tensors
+
+
+def _parse(path: Path, file: BinaryIO, size: int) -> Header:
+    first = file.read(LENGTH)
+    length = struct.unpack("<Q", first)[0] if len(first) == LENGTH else 0
+    if not SMALLEST_HEADER <= length <= LARGEST_HEADER:
+        raise _foreign(path)
+    text = file.read(length)
+    if not text.startswith(b"{"):
+        raise _foreign(path)
+    if len(text) < length:
+        raise _truncated(path, size, LENGTH + length)
+    try:
+        fields = json.loads(text)
+        metadata = fields.pop("__metadata__", {})
+        entries = {
+            name: Entry(field["dtype"], tuple(field["shape"]), *field["data_offsets"])
+            for name, field in fields.items()
+        }
+        sound = _is_sound(entries) and all(isinstance(v, str) for v in metadata.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _foreign(path) from error
+    if not sound:
+        raise _foreign(path)
+    expected = LENGTH + length + max((entry.end for entry in entries.values()), default=0)
+    if size < expected:
+        raise _truncated(path, size, expected)
+    if size > expected:
+        raise _foreign(path)
+    return Header(metadata, entries, LENGTH + length)
+
+
+def _is_sound(entries: Mapping[str, Entry]) -> bool:
+    """Whether the tensors lie one behind another and each is as long as its shape says."""
+    position = 0
+    for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
+        width = BYTES_PER_VALUE.get(entry.dtype)
+        length = entry.end - entry.start
+        if entry.start != position or length < 0:
+            return False
+        if width is not None and length != math.prod(entry.shape) * width:
+            return False
+        position = entry.end
+    return True
+
+
+def _foreign(path: Path) -> UserError:
+    return UserError(
+        Problem(
+            where=str(path),
+            what="is not a safetensors file, or its header is damaged",
+            fix="fetch or make the file again",
+        )
+    )
+
+
+def _truncated(path: Path, size: int, expected: int) -> UserError:
+    return UserError(
+        Problem(
+            where=str(path),
+            what=f"is cut off: {size:,} of {expected:,} bytes",
+            fix="fetch or make the file again",
+        )
+    )
+
+
+def _kind(tensor: Tensor) -> str:
+    import torch
+
+    names = {
+        torch.float64: "F64", torch.int64: "I64", torch.uint64: "U64",
+        torch.float32: "F32", torch.int32: "I32", torch.uint32: "U32",
+        torch.float16: "F16", torch.bfloat16: "BF16", torch.int16: "I16", torch.uint16: "U16",
+        torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+        torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
+    }  # fmt: skip
+    return names[tensor.dtype]
+
+
+def _raw(tensor: Tensor) -> bytes:
+    """The tensor's values in memory order, little-endian as every machine that torch runs on."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return bytes(flat.view(torch.uint8).numpy())

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from lora_recipes.errors import UserError
+from lora_recipes.tensors import Entry, read_header, read_tensors, write_tensors
+
+METADATA = {"b": "two", "a": "ä <one>", "lora_recipes.hash": "sha256:0"}
+
+
+def some_tensors() -> dict[str, torch.Tensor]:
+    return {
+        "z.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3).T,
+        "a.alpha": torch.tensor(4.0),
+        "half": torch.tensor([1.5, -2], dtype=torch.bfloat16),
+        "flags": torch.tensor([True, False, True]),
+        "empty": torch.zeros(0, 3),
+    }
+
+
+def test_the_library_reads_what_we_write(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "x.safetensors"
+    write_tensors(path, some_tensors(), METADATA)
+    for loaded in (load_file(path), read_tensors(path)):
+        assert set(loaded) == set(some_tensors())
+        for name, tensor in some_tensors().items():
+            assert loaded[name].dtype == tensor.dtype
+            assert torch.equal(loaded[name], tensor)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == METADATA
+
+
+def test_we_read_what_the_library_writes(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"w": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.float16)}, path, METADATA)
+    header = read_header(path)
+    assert header.metadata == METADATA
+    assert header.entries == {
+        "w": Entry("F32", (2, 3), 0, 24),
+        "b": Entry("F16", (4,), 24, 32),
+    }
+
+
+def test_the_order_of_tensors_and_metadata_changes_no_byte(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    tensors = some_tensors()
+    write_tensors(one, tensors, METADATA)
+    write_tensors(two, dict(reversed(tensors.items())), dict(reversed(METADATA.items())))
+    assert one.read_bytes() == two.read_bytes()
+    write_tensors(two, tensors | {"a.alpha": torch.tensor(5.0)}, METADATA)
+    assert one.read_bytes() != two.read_bytes()
+
+
+def test_every_tensor_starts_at_a_multiple_of_its_width(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, some_tensors(), METADATA)
+    header = read_header(path)
+    assert header.data_start % 8 == 0
+    assert [name for name, entry in header.entries.items() if entry.dtype == "F32"]
+    for entry in header.entries.values():
+        width = {"F32": 4, "BF16": 2, "BOOL": 1}[entry.dtype]
+        assert entry.start % width == 0
+
+
+def test_a_header_is_read_without_importing_torch(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, some_tensors(), METADATA)
+    code = (
+        "import sys, pathlib; sys.modules['torch'] = None\n"
+        "from lora_recipes.tensors import read_header\n"
+        "print(sorted(read_header(pathlib.Path(sys.argv[1])).entries))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "['a.alpha', 'empty', 'flags', 'half', 'z.weight']\n"
+
+
+def test_a_cut_off_file_is_named_with_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"w": torch.ones(300)}, {})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    for read in (read_header, read_tensors):
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert str(error.value) == (
+            f"{path}: is cut off: {len(whole) - 100:,} of {len(whole):,} bytes\n"
+            "  fix:     fetch or make the file again"
+        )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"abc",
+        b"\x80\x02}q\x00" * 20,
+        b"<html>not found</html>",
+        b"\x02\0\0\0\0\0\0\0[]",
+        b"\x02\0\0\0\0\0\0\0{}more than the header says",
+        b'\x16\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}  ',
+        b'\x3c\0\0\0\0\0\0\0{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,4]}}      1234',
+    ],
+)
+def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_header(path)
+    assert str(error.value) == (
+        f"{path}: is not a safetensors file, or its header is damaged\n"
+        "  fix:     fetch or make the file again"
+    )
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        read_header(tmp_path / "no.safetensors")
+    assert str(error.value) == (
+        f"{tmp_path}/no.safetensors: cannot be read: No such file or directory\n"
+        "  fix:     check the path"
+    )
