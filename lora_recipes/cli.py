@@ -1,0 +1,166 @@
+"""The command line: arguments in, printed lines and exit codes out.
+
+Exit codes: 0 done, 1 fix your recipe or data, 2 usage, or a question that cannot be answered. A
+bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lora_recipes import __version__
+from lora_recipes.errors import Problem, UserError
+
+STAGES = ("resolve", "dataset", "prepare", "encode", "train", "sample", "report")
+Command = Callable[[argparse.Namespace, Path], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options, Path.cwd()))
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; `dvc repro` goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            sys.stdout = None  # type: ignore[assignment]
+        return 0
+
+
+def validate(options: argparse.Namespace, root: Path) -> int:
+    """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
+    from lora_recipes.recipe.layers import recipe_names
+    from lora_recipes.recipe.load import load_recipe, resolve
+
+    names = options.recipe or recipe_names(root)
+    errors: list[Problem] = []
+    warnings: list[Problem] = []
+    checks: list[tuple[str, Callable[[], list[Problem]]]] = [
+        (f"recipes/{name}.yaml", lambda name=name: list(load_recipe(root, name).warnings)) for name in names
+    ]
+    if not options.recipe and (root / "params.yaml").is_file():
+        checks.append(("params.yaml", lambda: list(resolve(root).warnings)))
+    for title, check in checks:
+        try:
+            found = check()
+        except UserError as error:
+            errors += [p for p in error.problems if p not in errors]
+            print(f"{title}: not valid")
+            continue
+        warnings += [p for p in found if p not in warnings]
+        print(f"{title}: valid" + (f", {_count(len(found), 'warning')}" if found else ""))
+    for problem in warnings:
+        print(problem if options.strict else f"warning: {problem}", file=sys.stderr)
+    for problem in errors:
+        print(problem, file=sys.stderr)
+    return 1 if errors or (options.strict and warnings) else 0
+
+
+def explain(options: argparse.Namespace, root: Path) -> int:
+    """Print what a recipe key means, allows and does; without a key, all of them."""
+    from lora_recipes.recipe.explain import explain as text
+
+    print(text(options.key))
+    return 0
+
+
+def plan(options: argparse.Namespace, root: Path) -> int:
+    """Print what `dvc repro` would do: stages, steps, file size, memory, learning rate."""
+    from lora_recipes.dataset.select import count_train_images
+    from lora_recipes.provenance.pipeline import stage_plans
+    from lora_recipes.recipe.load import resolve
+    from lora_recipes.recipe.plan import make_plan
+    from lora_recipes.stages.resolve import resolved_document
+
+    resolved = resolve(root)
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print("stages")
+    for stage in stage_plans(root, resolved_document(root, resolved)):
+        print(f"  {stage.fate:8}{stage.name:9}{stage.why}".rstrip())
+    print(make_plan(resolved, count_train_images(root, resolved.recipe.dataset)))
+    return 0
+
+
+def pin(options: argparse.Namespace, root: Path) -> int:
+    """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
+    from lora_recipes.console import PlainReporter
+    from lora_recipes.dataset.pin import look, write_listing
+    from lora_recipes.recipe.load import resolve
+    from lora_recipes.recipe.pin import pin as write_pin
+
+    manifest = look(root, resolve(root).recipe.dataset, PlainReporter())
+    write_listing(root, manifest)
+    file = write_pin(root, options.recipe, manifest.hash)
+    print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
+    print(f"{_count(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    return 0
+
+
+def stage(options: argparse.Namespace, root: Path) -> int:
+    """Run one stage of the pipeline; `dvc repro` calls this."""
+    from lora_recipes.console import reporter
+    from lora_recipes.provenance.packages import differing
+
+    report = reporter(_progress(root))
+    if options.name == "train" and (root / "requirements.lock").is_file():
+        for line in differing(root / "requirements.lock"):
+            report.warn(f"{line}: the adapter's bytes may differ from the locked environment's")
+    module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
+    module.run(root, report)
+    return 0
+
+
+def _progress(root: Path) -> str:
+    from lora_recipes.recipe.params import runtime
+
+    try:
+        return str(runtime(root).progress)
+    except UserError:
+        return "auto"  # resolve is about to name the mistake properly
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lora-recipes",
+        description="Reproducible training recipes for SDXL LoRA adapters.",
+        epilog="The pipeline itself is run by `dvc repro`. Exit codes: 0 done, 1 fix your recipe "
+        "or data, 2 usage or cannot tell.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command_name", required=True, metavar="COMMAND")
+
+    def add(command: Command) -> argparse.ArgumentParser:
+        text = inspect.getdoc(command)
+        sub = commands.add_parser(command.__name__, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = add(validate)
+    sub.add_argument("recipe", nargs="*", help="recipes by name; all of them and params.yaml")
+    sub.add_argument("--strict", action="store_true", help="warnings are errors")
+    sub = add(explain)
+    sub.add_argument("key", nargs="?", help="a dotted key, such as lora.rank, or a section")
+    add(plan)
+    sub = add(pin)
+    sub.add_argument("recipe", nargs="?", help="the recipe to write into, instead of params.yaml")
+    sub = add(stage)
+    sub.add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
+    return parser

@@ -1,0 +1,183 @@
+"""From a data folder to its manifest, telling everything that is unusual on the way."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from lora_recipes.dataset.captions import Caption, captions, unused
+from lora_recipes.dataset.decode import sniff
+from lora_recipes.dataset.duplicates import Pair, alike
+from lora_recipes.dataset.examine import Facts, examine
+from lora_recipes.dataset.find import OTHER_METADATA, Entry, Found, find, folder_repeats, shown
+from lora_recipes.dataset.geometry import shape
+from lora_recipes.dataset.manifest import HELDOUT, OTHERS, TRAIN, Image, Manifest, make
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.reporting import Reporter
+
+NAMED = 8
+"""Files that a message names before it says how many more there are."""
+
+MANY_REPEATS = 500
+"""Above it, a folder's number is more likely a year or a date than meant as repeats."""
+
+ROLES = {TRAIN: "to train on", HELDOUT: "held out", OTHERS: "of other things"}
+SOURCES = {
+    "file": "from files beside the pictures",
+    "metadata": "from metadata.jsonl",
+    "folder": "from folder names",
+    "template": "from dataset.template",
+}
+
+
+def build(folder: Path, dataset: Dataset, cache_file: Path, report: Reporter) -> Manifest:
+    """Read a data folder: every picture, every caption.
+
+    Args:
+        folder: the data folder.
+        dataset: the recipe's section: trigger, template, roles. Its pin is not looked at.
+        cache_file: where facts about untouched files are kept, under `.lora/`.
+
+    Raises:
+        UserError: all problems at once: damaged files, captions that are missing, doubled or not
+            UTF-8, metadata lines that fit no picture.
+    """
+    found = find(folder, dataset)
+    facts, problems = examine(folder, found.images, cache_file, report)
+    texts, more = captions(folder, found, dataset)
+    problems += more + _repeat_problems(folder, found)
+    if problems:
+        raise UserError(sorted(problems, key=lambda problem: problem.where))
+    images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
+    _tell(found, images, facts, report)
+    return make(images)
+
+
+def _image(entry: Entry, facts: Facts, caption: Caption) -> Image:
+    return Image(
+        path=entry.path,
+        role=entry.role,
+        sha256=facts.sha256,
+        width=facts.width,
+        height=facts.height,
+        format=facts.format,
+        caption=caption.text,
+        caption_from=caption.source,
+        repeats=repeats_of(entry),
+    )
+
+
+def repeats_of(entry: Entry) -> int:
+    """How often a `N_name` folder repeats a picture. Only what is trained on is repeated."""
+    named = folder_repeats(entry.path)
+    return named[0] if named and entry.role == TRAIN else 1
+
+
+def names(paths: list[str]) -> str:
+    """A list of files for a message: the first few by name."""
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(paths[:NAMED]) + more
+
+
+def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
+    zero = [entry.path for entry in found.images if repeats_of(entry) == 0]
+    if not zero:
+        return []
+    return [
+        Problem(
+            where=shown(folder),
+            what=f"their folder's name asks for 0 repeats: {', '.join(zero)}",
+            allowed="a number from 1 in names such as `10_zwk toy`",
+            fix="rename the folder, or move it out of the data folder",
+        )
+    ]
+
+
+def _tell(found: Found, images: list[Image], facts: dict[str, Facts], report: Reporter) -> None:
+    _tell_counts(images, report)
+    _tell_folders(found, report)
+    notes = defaultdict(list)
+    for path in sorted(facts):
+        for note in facts[path].notes:
+            notes[note].append(path)
+    for note, paths in sorted(notes.items()):
+        report.say(f"{_count(len(paths), 'picture')} {note}: {names(paths)}")
+    empty = [image.path for image in images if not image.caption]
+    if empty:
+        report.warn(f"{_count(len(empty), 'caption')} without a word: {names(empty)}")
+    if unused(found):
+        report.warn(f"texts that belong to no picture, not used: {names(unused(found))}")
+    _tell_left_out(found, report)
+    roles = {image.path: image.role for image in images}
+    for text in _duplicates(alike(facts), roles):
+        report.warn(text)
+
+
+def _tell_counts(images: list[Image], report: Reporter) -> None:
+    roles, sources = Counter(i.role for i in images), Counter(i.caption_from for i in images)
+    counts = ", ".join(f"{roles[role]} {word}" for role, word in ROLES.items() if roles[role])
+    report.say(f"pictures: {counts}")
+    shapes = Counter(shape((image.width, image.height)) for image in images)
+    smallest = min(images, key=lambda image: (image.width * image.height, image.path))
+    report.say(
+        "shapes: "
+        + ", ".join(f"{name} ({count})" for name, count in shapes.most_common(NAMED))
+        + (", …" if len(shapes) > NAMED else "")
+        + f"; the smallest is {smallest.path}, {smallest.width}×{smallest.height}"
+    )
+    told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
+    report.say(f"captions: {told}")
+
+
+def _tell_folders(found: Found, report: Reporter) -> None:
+    """Repeats by folder, so that nobody is surprised by a folder named after a year."""
+    repeats: Counter[int] = Counter()
+    for entry in found.images:
+        if entry.role == TRAIN and folder_repeats(entry.path):
+            repeats[repeats_of(entry)] += 1
+    for number, count in sorted(repeats.items()):
+        text = f"{_count(count, 'picture')} repeated {number} times, as the folder's name says"
+        if number > MANY_REPEATS:
+            report.warn(f"{text}; rename the folder if {number} is not a number of repeats")
+        else:
+            report.say(text)
+
+
+def _tell_left_out(found: Found, report: Reporter) -> None:
+    tables = [entry.path for entry in found.others if Path(entry.path).name in OTHER_METADATA]
+    if tables:
+        report.warn(f"not read: {names(tables)}; captions are read from metadata.jsonl")
+    hidden = [entry.path for entry in found.others if _is_picture(entry)]
+    if hidden:
+        report.warn(f"pictures without a picture's suffix, not used: {names(hidden)}")
+
+
+def _is_picture(entry: Entry) -> bool:
+    try:
+        with entry.file.open("rb") as file:
+            return sniff(file.read(32)) is not None
+    except OSError:
+        return False
+
+
+def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
+    """The warnings about pictures that are there twice, the grave ones first."""
+    kinds: dict[str, list[str]] = {
+        "TRAINED ON AND HELD OUT, so the held-out figures flatter": [],
+        "the same picture twice": [],
+        "nearly the same picture twice": [],
+    }
+    leak, same, near = kinds.values()
+    for pair in pairs:
+        shown = f"{pair.first} = {pair.second}" if pair.exact else f"{pair.first} ≈ {pair.second}"
+        pair_roles = {roles[pair.first], roles[pair.second]}
+        if TRAIN in pair_roles and len(pair_roles) > 1:
+            leak.append(shown)
+        else:
+            (same if pair.exact else near).append(shown)
+    return [f"{kind}: {names(shown)}" for kind, shown in kinds.items() if shown]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,217 @@
+"""Which words go with which picture, and where they come from.
+
+A picture has one caption of its own at most: a file beside it, or a line of metadata.jsonl. Then
+come kohya's `N_name` folders, and last the recipe's template.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lora_recipes.dataset.find import Entry, Found, folder_repeats, shown
+from lora_recipes.errors import Problem
+from lora_recipes.recipe.sections.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The words of one picture."""
+
+    text: str
+    """Unicode NFC, single spaces."""
+
+    source: str
+    """`file`, `metadata`, `folder` or `template`."""
+
+
+Own = dict[str, tuple[str, str]]
+"""Picture's path → (caption, the file or line that it comes from)."""
+
+
+def captions(
+    folder: Path, found: Found, dataset: Dataset
+) -> tuple[dict[str, Caption], list[Problem]]:
+    """A caption for every picture, by path, and whatever stands against that."""
+    from_files, problems = _from_files(folder, found)
+    from_metadata, more = _from_metadata(folder, found)
+    problems += more
+    for path in sorted(from_files.keys() & from_metadata.keys()):
+        problems.append(
+            Problem(
+                where=f"{shown(folder)}/{path}",
+                what=f"has two captions: {from_files[path][1]} and {from_metadata[path][1]}",
+                fix="keep one of them",
+            )
+        )
+    given = {path: Caption(text, "file") for path, (text, _) in from_files.items()}
+    given |= {path: Caption(text, "metadata") for path, (text, _) in from_metadata.items()}
+    without = [entry for entry in found.images if entry.path not in given]
+    for entry in without:
+        named = folder_repeats(entry.path)
+        if named:
+            given[entry.path] = Caption(tidy(named[1]), "folder")
+    left = [entry for entry in without if entry.path not in given]
+    template, more = _from_template(folder, left, dataset)
+    return given | template, problems + more
+
+
+def unused(found: Found) -> list[str]:
+    """Caption files that no picture has: a slip of the pen in a name, most likely."""
+    stems = {entry.stem for entry in found.images}
+    return [entry.path for entry in found.captions if entry.stem not in stems]
+
+
+def tidy(text: str) -> str:
+    """Unicode NFC; line ends, tabs and runs of spaces become single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _from_files(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
+    images, texts = _by_stem(found.images), _by_stem(found.captions)
+    own: Own = {}
+    problems = []
+    for stem in sorted(images.keys() & texts.keys()):
+        problem = _ambiguous(folder, images[stem], texts[stem])
+        if problem is None:
+            caption = texts[stem][0]
+            text, problem = _read(folder, caption)
+            own[images[stem][0].path] = (tidy(text), caption.path)
+        if problem is not None:
+            problems.append(problem)
+    return own, problems
+
+
+def _ambiguous(folder: Path, images: list[Entry], texts: list[Entry]) -> Problem | None:
+    if len(texts) > 1:
+        return Problem(
+            where=f"{shown(folder)}/{images[0].path}",
+            what=f"has two captions: {' and '.join(entry.path for entry in texts)}",
+            fix="keep one of them",
+        )
+    if len(images) > 1:
+        return Problem(
+            where=f"{shown(folder)}/{texts[0].path}",
+            what=f"could belong to {' or '.join(entry.path for entry in images)}",
+            fix="rename one of the pictures, and give each a caption of its own",
+        )
+    return None
+
+
+def _by_stem(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    stems = defaultdict(list)
+    for entry in entries:
+        stems[entry.stem].append(entry)
+    return stems
+
+
+def _read(folder: Path, entry: Entry) -> tuple[str, Problem | None]:
+    """A whole text file; a byte order mark is no part of it."""
+    where = f"{shown(folder)}/{entry.path}"
+    try:
+        return entry.file.read_bytes().decode("utf-8-sig"), None
+    except OSError as error:
+        fix = "make the file readable"
+        return "", Problem(where=where, what=f"cannot be read: {error.strerror}", fix=fix)
+    except UnicodeDecodeError as error:
+        return "", Problem(
+            where=where,
+            what=f"is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}",
+            fix="save it as UTF-8 in your editor",
+        )
+
+
+def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
+    """Captions of every metadata.jsonl; its file names count from its own folder."""
+    known = {entry.path for entry in found.images}
+    own: Own = {}
+    problems = []
+    for entry in found.metadata:
+        text, problem = _read(folder, entry)
+        if problem is not None:
+            problems.append(problem)
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            place = f"{entry.path}:{number}"
+            try:
+                name, caption = _metadata_line(line)
+                path = posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), name))
+                if path not in known:
+                    raise _BadLineError(
+                        f"file_name = {name}: no such picture",
+                        f"name a picture as seen from {PurePosixPath(entry.path).name}'s folder, "
+                        "or delete the line",
+                    )
+                if path in own:
+                    raise _BadLineError(
+                        f"file_name = {name}: {own[path][1]} has a caption for it too",
+                        "keep one of the lines",
+                    )
+                own[path] = (tidy(caption), place)
+            except _BadLineError as error:
+                problems.append(
+                    Problem(where=f"{shown(folder)}/{place}", what=error.what, fix=error.fix)
+                )
+    return own, problems
+
+
+class _BadLineError(Exception):
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
+def _metadata_line(line: str) -> tuple[str, str]:
+    """`file_name` and `text` of one line."""
+    example = '{"file_name": "a.png", "text": "a caption"}'
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise _BadLineError(f"is not JSON: {error}", f"write lines like {example}") from error
+    if not isinstance(value, dict):
+        raise _BadLineError("is not a JSON object", f"write lines like {example}")
+    for key in ("file_name", "text"):
+        if not isinstance(value.get(key), str):
+            what = f"{key} is not a text" if key in value else f"has no {key}"
+            raise _BadLineError(what, f"write lines like {example}")
+    return unicodedata.normalize("NFC", value["file_name"]), value["text"]
+
+
+def _from_template(
+    folder: Path, left: list[Entry], dataset: Dataset
+) -> tuple[dict[str, Caption], list[Problem]]:
+    """The template's caption for the pictures that have no other.
+
+    A missing class word leaves its place empty. Pictures of other things never get the trigger.
+    """
+    problems = []
+    others = [entry.path for entry in left if entry.role == "others"]
+    own = [entry.path for entry in left if entry.role != "others"]
+    if others:
+        problems.append(
+            _without(folder, others, "the template speaks of the subject, not of other things")
+        )
+    if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
+        problems.append(_without(folder, own, "dataset.trigger is none"))
+    words = {"trigger": dataset.trigger, "class_word": dataset.class_word}
+    text = dataset.template
+    for key, word in words.items():
+        text = text.replace("{" + key + "}", "" if word == "none" else word)
+    return {path: Caption(tidy(text), "template") for path in own}, problems
+
+
+def _without(folder: Path, paths: list[str], why: str) -> Problem:
+    count = f"{len(paths)} pictures have" if len(paths) > 1 else "1 picture has"
+    set_trigger = "set dataset.trigger, or " if why.startswith("dataset.trigger") else ""
+    files = f"{PurePosixPath(paths[0]).with_suffix('.txt')}" + (", …" if len(paths) > 1 else "")
+    return Problem(
+        where=shown(folder),
+        what=f"{count} no caption, and {why}: {', '.join(paths)}",
+        fix=f"{set_trigger}write a caption beside each: {files}",
+    )

@@ -1,0 +1,213 @@
+"""From a file's bytes to upright, opaque, 8-bit sRGB pixels; whatever was unusual is noted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
+
+MAX_PIXELS = 178_956_970
+"""No larger picture is decoded: 512 MiB as RGB. The limit at which Pillow sees a bomb."""
+
+BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
+
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "AVIF": (".avif",),
+}
+ORIENTATION = 0x0112
+BITS_PER_SAMPLE = 258
+EIGHT, SIXTEEN = 8, 16
+
+
+class Unreadable(Exception):
+    """A file that is no picture, or a damaged or unsupported one: why, and what to do."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason, self.fix = reason, fix
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture."""
+
+    image: Image.Image
+    """Mode RGB, upright."""
+
+    format: str
+    """`JPEG`, `PNG`, `WEBP`, `TIFF`, `BMP` or `AVIF`, by its bytes."""
+
+    notes: tuple[str, ...]
+    """What was unusual, to follow "2 pictures "."""
+
+
+def sniff(data: bytes) -> str | None:
+    """The format that the first 32 bytes tell, or None. Formats that are not read are included."""
+    starts = {
+        b"\xff\xd8\xff": "JPEG",
+        b"\x89PNG\r\n\x1a\n": "PNG",
+        b"II*\0": "TIFF",
+        b"MM\0*": "TIFF",
+        b"II+\0": "TIFF",
+        b"MM\0+": "TIFF",
+        b"GIF8": "GIF",
+        b"\xff\x0a": "JPEG XL",
+        b"\0\0\0\x0cJXL ": "JPEG XL",
+        b"\0\0\0\x0cjP  ": "JPEG 2000",
+    }
+    for start, name in starts.items():
+        if data.startswith(start):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:2] == b"BM" and data[14:18] in {
+        bytes([n, 0, 0, 0]) for n in (12, 40, 52, 56, 108, 124)
+    }:
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        brands = data[8:32]
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return "HEIC" if any(b in brands for b in (b"hei", b"hev", b"mif1", b"msf1")) else None
+    return None
+
+
+def decode(data: bytes, suffix: str = "", background: str = "white") -> Picture:
+    """Decode a picture's bytes.
+
+    Orientation: the EXIF tag, all 8. Colours: an ICC profile is converted to sRGB. 16 bits per
+    channel: the high byte. Alpha: laid on `background`. Of several frames or pages: the first.
+
+    Args:
+        data: the whole file.
+        suffix: what the file's name ends in, to note when it lies; empty for no note.
+        background: `white`, `black` or `gray`.
+
+    Raises:
+        Unreadable: no picture, damaged, unsupported, or more than `MAX_PIXELS`.
+    """
+    name = _known_format(data, suffix)
+    notes = []
+    if suffix and suffix not in SUFFIXES[name]:
+        notes.append(f"named {suffix} but holding {name}, which is what counts")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = _open(data, name)
+        turned = _load(image, name)
+        notes.extend(_unusual(image, data, turned))
+        rgb = _opaque_rgb(image, BACKGROUNDS[background], notes)
+    notes.extend(sorted({f"of which Pillow says: {w.message}" for w in caught if _tells(w)}))
+    return Picture(rgb, name, tuple(notes))
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """`sha256:…` of an RGB picture's size and pixels."""
+    assert image.mode == "RGB"
+    hasher = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
+    hasher.update(image.tobytes())
+    return "sha256:" + hasher.hexdigest()
+
+
+def _known_format(data: bytes, suffix: str) -> str:
+    if not data:
+        raise Unreadable("is empty (0 bytes)", "copy it again from where it came, or delete it")
+    name = sniff(data[:32])
+    if name is None:
+        raise Unreadable(
+            f"is named {suffix or 'as a picture'} but holds no picture",
+            "give it its right suffix, or move it out of the data folder",
+        )
+    if name not in SUFFIXES:
+        raise Unreadable(f"holds {name}, which is not read", "convert it to JPEG or PNG")
+    return name
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """Read the header only, and refuse by it what is too large to decode."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=[name])
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+    except Image.DecompressionBombError as error:
+        raise Unreadable(
+            f"has more than {MAX_PIXELS:,} pixels and was not decoded", "scale it down"
+        ) from error
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything
+        raise _damaged(name, error) from error
+    return image
+
+
+def _load(image: Image.Image, name: str) -> bool:
+    """Decode the pixels; whether the EXIF orientation asks for a turn (TIFF does it in here)."""
+    try:
+        turned = image.getexif().get(ORIENTATION) in range(2, 9)
+        image.load()
+    except Exception as error:  # as above
+        raise _damaged(name, error) from error
+    return turned
+
+
+def _damaged(name: str, error: Exception) -> Unreadable:
+    detail = str(error).strip().rstrip(".") or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        detail = "its header makes no sense"
+    return Unreadable(
+        f"is a damaged {name} ({detail})", "copy it again from where it came, or delete it"
+    )
+
+
+def _unusual(image: Image.Image, data: bytes, turned: bool) -> list[str]:
+    notes = []
+    if turned:
+        notes.append("turned upright as their EXIF orientation asks")
+    # MPO is a JPEG with a preview or a depth map behind it, as phones write them.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        notes.append("with several frames or pages, of which the first is used")
+    depth = _bits(image, data)
+    if depth == SIXTEEN:
+        notes.append("with 16 bits per channel, of which the high 8 are used")
+    elif depth > EIGHT:
+        raise Unreadable(
+            f"has {depth} bits per channel, which has no defined brightness here",
+            "save it with 8 or 16 bits per channel",
+        )
+    return notes
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits per channel where more than 8 can reach us: in PNG and TIFF."""
+    if image.format == "PNG":
+        return data[24]  # IHDR
+    tags = getattr(image, "tag_v2", {})
+    return int(max(tags.get(BITS_PER_SAMPLE, (EIGHT,))))
+
+
+def _opaque_rgb(
+    image: Image.Image, background: tuple[int, int, int], notes: list[str]
+) -> Image.Image:
+    try:
+        upright = ImageOps.exif_transpose(image)
+        rgb, alpha = to_rgb(upright, image.info.get("icc_profile"), notes)
+    except Unusable as error:
+        raise Unreadable(str(error), "save it as an ordinary 8-bit RGB picture") from error
+    if alpha is None:
+        return rgb
+    notes.append("partly transparent, where prepare.background shows")
+    return flatten(rgb, alpha, background)
+
+
+def _tells(warning: warnings.WarningMessage) -> bool:
+    """Pillow's warnings about the file; its own limit is half of ours, and ours has passed."""
+    return not issubclass(
+        warning.category, (Image.DecompressionBombWarning, DeprecationWarning, ResourceWarning)
+    )

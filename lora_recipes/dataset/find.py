@@ -1,0 +1,217 @@
+"""Which files of a data folder are pictures, captions or neither, in an order no disk decides."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.sections.dataset import Dataset
+
+READ = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif"}
+)
+"""Suffixes of the formats that are read (JPEG, PNG, WebP, TIFF, BMP, AVIF)."""
+
+UNREAD = frozenset({".gif", ".heic", ".heif", ".jxl", ".jp2"})
+"""Suffixes of pictures that are not read: an error, because leaving them out would be silent."""
+
+CAPTION = frozenset({".txt", ".caption"})
+METADATA = "metadata.jsonl"
+OTHER_METADATA = frozenset({"metadata.csv", "metadata.parquet"})
+
+REPEATS = re.compile(r"(\d+)_(.+)")
+"""kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the data folder."""
+
+    path: str
+    """POSIX, relative to the data folder, Unicode NFC: the same on every system."""
+
+    file: Path
+    """Where it lies on this disk."""
+
+    role: str = "train"
+    """`train`, `heldout` or `others`."""
+
+    @property
+    def stem(self) -> str:
+        """The path without its suffix: what a picture and its caption share."""
+        return posixpath.splitext(self.path)[0]
+
+    @property
+    def suffix(self) -> str:
+        """The suffix in small letters, with its dot."""
+        return posixpath.splitext(self.path)[1].lower()
+
+
+@dataclass
+class Found:
+    """The files of a data folder, each list sorted by path."""
+
+    images: list[Entry] = field(default_factory=list)
+    captions: list[Entry] = field(default_factory=list)
+    metadata: list[Entry] = field(default_factory=list)
+    others: list[Entry] = field(default_factory=list)
+    """Files that are neither picture nor caption."""
+
+
+def find(folder: Path, dataset: Dataset) -> Found:
+    """Sort the files of a data folder into pictures, captions and others.
+
+    Hidden files and folders are left out. Files may be links (DVC makes such), folders may not.
+
+    Raises:
+        UserError: no such folder, no pictures, a role's sub-folder is missing or empty, or names
+            that cannot stand in a manifest.
+    """
+    problems = _folder_problems(folder, dataset)
+    if problems:
+        raise UserError(problems)
+    entries, problems = _entries(folder, dataset)
+    if problems:
+        raise UserError(problems)
+    found = Found()
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        _kind(found, entry).append(entry)
+    problems = _empty_roles(folder, dataset, found)
+    if problems:
+        raise UserError(problems)
+    return found
+
+
+def folder_repeats(path: str) -> tuple[int, str] | None:
+    """(repeats, caption) of the nearest `N_name` folder above a file, or None."""
+    for part in reversed(PurePosixPath(path).parent.parts):
+        match = REPEATS.fullmatch(part)
+        if match:
+            return int(match[1]), " ".join(match[2].split())
+    return None
+
+
+def shown(path: Path) -> str:
+    """A path as the user would write it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(manifest path, file) of everything in a folder that is not hidden, in no order."""
+    for directory, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        linked = [name for name in folders if Path(directory, name).is_symlink()]
+        place = Path(directory)
+        prefix = "" if place == folder else place.relative_to(folder).as_posix() + "/"
+        for name in [*files, *linked]:
+            if not name.startswith("."):
+                yield unicodedata.normalize("NFC", prefix + name), place / name
+
+
+def role_of(path: str, dataset: Dataset) -> str:
+    """The role that a file's top folder gives it."""
+    top = PurePosixPath(path).parts[0] if "/" in path else ""
+    for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
+        if name != "none" and top == unicodedata.normalize("NFC", name):
+            return role
+    return "train"
+
+
+def _kind(found: Found, entry: Entry) -> list[Entry]:
+    if entry.suffix in READ | UNREAD:
+        return found.images
+    if entry.suffix in CAPTION:
+        return found.captions
+    if PurePosixPath(entry.path).name == METADATA:
+        return found.metadata
+    return found.others
+
+
+def _folder_problems(folder: Path, dataset: Dataset) -> list[Problem]:
+    if not folder.is_dir():
+        pointer = folder.with_name(folder.name + ".dvc")
+        fix = (
+            f"fetch it: `dvc pull {pointer.name}` (or `dvc checkout {pointer.name}` where the "
+            f"cache has it), run in {shown(pointer.parent)}"
+            if pointer.exists()
+            else "put your pictures there, or name their folder as `data:` in params.yaml"
+        )
+        what = "there is no such folder" if not folder.exists() else "is a file, not a folder"
+        return [Problem(where=shown(folder), what=what, fix=fix)]
+    if dataset.heldout != "none" and dataset.heldout == dataset.others:
+        return [
+            Problem(
+                what=f"dataset.heldout and dataset.others are both {dataset.others}",
+                fix="give each its own sub-folder, or set one to none",
+            )
+        ]
+    return []
+
+
+def _entries(folder: Path, dataset: Dataset) -> tuple[list[Entry], list[Problem]]:
+    entries: dict[str, Entry] = {}
+    problems = []
+    for path, file in sorted(walk(folder)):
+        problem = _name_problem(folder, path, file, entries.get(path))
+        if problem:
+            problems.append(problem)
+        else:
+            entries[path] = Entry(path, file, role_of(path, dataset))
+    return list(entries.values()), problems
+
+
+def _name_problem(folder: Path, path: str, file: Path, twin: Entry | None) -> Problem | None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        escaped = path.encode("utf-8", "backslashreplace").decode()
+        return Problem(
+            where=f"{shown(folder)}/{escaped}", what="its name is not UTF-8", fix="rename the file"
+        )
+    if twin is not None:
+        return Problem(
+            where=f"{shown(folder)}/{path}",
+            what="two files have this name, spelled with different Unicode accents",
+            fix="rename one of them",
+        )
+    if file.is_symlink() and not file.is_file():
+        what = "is a link to a folder" if file.is_dir() else "is a link that leads nowhere"
+        return Problem(
+            where=f"{shown(folder)}/{path}",
+            what=what,
+            fix="put the files themselves there (`dvc checkout` restores those that DVC tracks)",
+        )
+    return None
+
+
+def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
+    roles = {entry.role for entry in found.images}
+    problems = []
+    if "train" not in roles:
+        beside = " beside the held-out ones" if roles else ""
+        problems.append(
+            Problem(
+                where=shown(folder),
+                what=f"there are no pictures to train on{beside}",
+                allowed="JPEG, PNG, WebP, TIFF, BMP and AVIF files, also in sub-folders",
+                fix="put your pictures there, or name their folder as `data:` in params.yaml",
+            )
+        )
+    for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
+        if name != "none" and role not in roles:
+            what = "holds no pictures" if (folder / name).is_dir() else "there is no such folder"
+            problems.append(
+                Problem(
+                    where=f"{shown(folder)}/{name}",
+                    what=f"dataset.{role} = {name}: {what}",
+                    fix=f"put pictures there, or set dataset.{role} to none",
+                )
+            )
+    return problems

@@ -1,0 +1,89 @@
+"""The arithmetic of scaling and cropping: whole numbers in, whole numbers out, no pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+
+from lora_recipes.hashing import counter
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+LARGEST_TERM = 32
+"""Aspect ratios with larger terms are told as a decimal."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How one picture becomes one training picture."""
+
+    resized: Size
+    """The picture's size after scaling, at least the target's on both axes."""
+
+    top: int
+    """Rows cut off above, in pixels of the resized picture."""
+
+    left: int
+    """Columns cut off at the left, in pixels of the resized picture."""
+
+
+def target_size(resolution: int | tuple[int, int]) -> Size:
+    """`prepare.resolution` as (width, height)."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
+def cover(size: Size, target: Size) -> Size:
+    """The smallest size of the same shape, rounded to whole pixels, that covers the target.
+
+    scale = max(target_w / w, target_h / h); one axis then fits exactly and the other is rounded
+    to the nearest pixel, so that a picture is never stretched by more than half a pixel.
+    """
+    (width, height), (target_width, target_height) = size, target
+    if target_width * height >= target_height * width:
+        return target_width, _rounded(height * target_width, width)
+    return _rounded(width * target_height, height), target_height
+
+
+def is_smaller(size: Size, target: Size) -> bool:
+    """Whether a picture would have to be enlarged to cover the target."""
+    return size[0] < target[0] or size[1] < target[1]
+
+
+def fits(size: Size, target: Size) -> bool:
+    """Whether a picture has the target's shape, within rounding: nothing would be cropped."""
+    return cover(size, target) == target
+
+
+def place(size: Size, target: Size, crop: str, seed: int, path: str) -> Placement:
+    """Where the target lies in the scaled picture.
+
+    Args:
+        size: of the upright original.
+        target: the training size.
+        crop: `center`; `random`, drawn from the seed and the picture's manifest path alone; or
+            `none`, for pictures that fit.
+    """
+    resized = cover(size, target)
+    spare_x, spare_y = resized[0] - target[0], resized[1] - target[1]
+    if crop == "random":
+        purpose = f"crop/{path}"
+        top = counter(seed, purpose, 0) % (spare_y + 1)
+        left = counter(seed, purpose, 1) % (spare_x + 1)
+        return Placement(resized, top, left)
+    assert crop == "center" or (spare_x, spare_y) == (0, 0), "crop: none is for pictures that fit"
+    return Placement(resized, spare_y // 2, spare_x // 2)
+
+
+def shape(size: Size) -> str:
+    """A size's aspect ratio in words: `3:2` where the terms are small, else `1.33:1`."""
+    divisor = gcd(*size)
+    width, height = size[0] // divisor, size[1] // divisor
+    if max(width, height) <= LARGEST_TERM:
+        return f"{width}:{height}"
+    return f"{width / height:.2f}:1" if width >= height else f"1:{height / width:.2f}"
+
+
+def _rounded(numerator: int, denominator: int) -> int:
+    """The nearest whole number, halves up."""
+    return (2 * numerator + denominator) // (2 * denominator)

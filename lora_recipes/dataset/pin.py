@@ -1,0 +1,145 @@
+"""Does the data agree with the pin, and if not, which files differ?
+
+A pin is a hash. The files' names and hashes behind it are kept in `recipes/pins/`, so that a
+disagreement can be told file by file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from lora_recipes.dataset.build import build
+from lora_recipes.dataset.find import shown
+from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import write_text
+from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.reporting import Quiet, Reporter
+
+UNPINNED = "unpinned"
+
+
+def accept(root: Path, dataset: Dataset) -> Manifest:
+    """Look at the project's data as they are now and keep their listing, for a new pin.
+
+    Writing the hash itself into a recipe or params.yaml is the recipe floor's work.
+
+    Raises:
+        UserError: the data cannot be read as they are; files are named.
+    """
+    manifest = look(root, dataset, Quiet())
+    write_listing(root, manifest)
+    return manifest
+
+
+def look(root: Path, dataset: Dataset, report: Reporter) -> Manifest:
+    """The manifest of the project's data as they are now. Facts are kept under `.lora/`."""
+    folder = data_folder(root)
+    return build(folder, dataset, root / ".lora" / "pictures" / f"{folder.name}.json", report)
+
+
+def listing_path(root: Path, pin: str) -> Path:
+    """Where the listing behind a pin lies."""
+    return root / "recipes" / "pins" / f"{pin.removeprefix('sha256:')[:16]}.json"
+
+
+def write_listing(root: Path, manifest: Manifest) -> Path:
+    """Keep what a pin stands for, one line per picture; to be committed with the pin."""
+    lines = [
+        json.dumps(hashed_fields(image), ensure_ascii=False, sort_keys=True)
+        for image in manifest.images
+    ]
+    path = listing_path(root, manifest.hash)
+    images = ",\n".join(lines)
+    write_text(path, f'{{"hash": "{manifest.hash}",\n"images": [\n{images}\n]}}\n')
+    return path
+
+
+def read_listing(root: Path, pin: str) -> list[HashedFields] | None:
+    """What a pin stands for, or None where that is not known (no listing, or not the pin's)."""
+    try:
+        images = json.loads(listing_path(root, pin).read_text("utf-8"))["images"]
+        return list(images) if content_hash(images) == pin else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_pin(root: Path, folder: Path, manifest: Manifest, pin: str, report: Reporter) -> None:
+    """Compare the data with the pin; unpinned data only get a warning.
+
+    Args:
+        folder: the data folder.
+        pin: `dataset.manifest`.
+
+    Raises:
+        UserError: they differ. Names every file that does, where the listing is known.
+    """
+    if pin == UNPINNED:
+        report.warn(
+            f"{shown(folder)}: unpinned data, {manifest.hash}; `lora-recipes pin` makes sure that "
+            "a later run gets the same"
+        )
+        return
+    if pin == manifest.hash:
+        report.say(f"{shown(folder)}: as pinned, {manifest.hash}")
+        return
+    listing = read_listing(root, pin)
+    if listing is None:
+        kept = listing_path(root, pin).relative_to(root)
+        lines = [f"which files differ is not known: {kept} is missing or does not fit the pin"]
+    else:
+        lines = differences(listing, [hashed_fields(image) for image in manifest.images])
+    what = f"the data are {manifest.hash}, but dataset.manifest pins {pin}"
+    raise UserError(
+        Problem(
+            where=shown(folder),
+            what="\n".join([what, *(f"  {line}" for line in lines)]),
+            fix=f"{_way_back(folder)}, or accept the data as they are: `lora-recipes pin`",
+        )
+    )
+
+
+def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
+    """What changed from one listing to another, a line per file, by kind of change."""
+    before = {str(image["path"]): image for image in old}
+    after = {str(image["path"]): image for image in new}
+    gone, come = sorted(before.keys() - after.keys()), sorted(after.keys() - before.keys())
+    renamed = _renamed({path: before[path] for path in gone}, {path: after[path] for path in come})
+    pairs = [(path, path) for path in sorted(before.keys() & after.keys())] + renamed
+    left, arrived = {old for old, _ in renamed}, {new for _, new in renamed}
+    lines = [f"added:    {path}" for path in come if path not in arrived]
+    lines += [f"removed:  {path}" for path in gone if path not in left]
+    lines += [f"renamed:  {old} -> {new}" for old, new in renamed]
+    for field, word in (("sha256", "changed: "), ("role", "role:    "), ("repeats", "repeats: ")):
+        for old_path, path in pairs:
+            was, now = before[old_path][field], after[path][field]
+            if was != now:
+                lines.append(f"{word} {path}" + ("" if field == "sha256" else f": {was} -> {now}"))
+    for old_path, path in pairs:
+        was, now = before[old_path]["caption"], after[path]["caption"]
+        if was != now:
+            lines.append(f'caption:  {path}: "{was}" -> "{now}"')
+    return lines
+
+
+def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> list[tuple[str, str]]:
+    """Paths of the same bytes, old and new, in order."""
+    homeless = defaultdict(list)
+    for path in sorted(gone):
+        homeless[gone[path]["sha256"]].append(path)
+    pairs = []
+    for path in sorted(come):
+        candidates = homeless[come[path]["sha256"]]
+        if candidates:
+            pairs.append((candidates.pop(0), path))
+    return pairs
+
+
+def _way_back(folder: Path) -> str:
+    pointer = folder.with_name(folder.name + ".dvc")
+    if pointer.exists():
+        return f"get the pinned files back with `dvc checkout {shown(pointer)}`"
+    return "put the pinned files back (`git checkout`, or your backup)"

@@ -1,0 +1,187 @@
+"""From pictures to training pixels: decoded, scaled, cropped and written without loss.
+
+Scaling is Pillow's Lanczos filter on the gamma-encoded 8-bit values, over the whole picture.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as Pillow
+
+from lora_recipes.dataset import manifest as manifests
+from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
+from lora_recipes.dataset.find import shown, walk
+from lora_recipes.dataset.geometry import (
+    Placement,
+    Size,
+    cover,
+    fits,
+    is_smaller,
+    place,
+    shape,
+    target_size,
+)
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import write_bytes, write_text
+from lora_recipes.hashing import sha256_bytes
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.reporting import Reporter
+
+COMPRESSION = 1
+"""zlib's level: the files are read once, so that quick matters more than small."""
+
+
+def prepare(
+    folder: Path,
+    manifest: manifests.Manifest,
+    settings: Prepare,
+    out: Path,
+    report: Reporter,
+) -> None:
+    """Write every picture of the manifest at the training size, and `index.json`.
+
+    One picture is in memory at a time. `out` is emptied first, and again if anything goes wrong.
+
+    Args:
+        folder: the data folder.
+        manifest: what the dataset stage found there; each file is hashed again while it is read.
+        out: `build/images`.
+
+    Raises:
+        UserError: pictures that are too small or of another shape (all named), or files that are
+            not those of the manifest.
+    """
+    target = target_size(settings.resolution)
+    _check(manifest, target, settings, report)
+    files = _locate(folder, manifest)
+    shutil.rmtree(out, ignore_errors=True)
+    entries = []
+    try:
+        with report.bar("preparing pictures", len(manifest.images)) as bar:
+            for image in manifest.images:
+                pixels = _pixels(folder, files[image.path], image, settings.background)
+                placement = place(pixels.size, target, settings.crop, settings.seed, image.path)
+                prepared = cut(pixels, placement, target)
+                entries.append(_entry(image, placement, prepared))
+                write_bytes(out / entries[-1]["file"], png(prepared))
+                bar.advance()
+        index = {"images": entries}
+        text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
+        write_text(out / "index.json", text + "\n")
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Image:
+    """Scale an RGB picture and cut the target out of it."""
+    if picture.size != placement.resized:
+        picture = picture.resize(placement.resized, Pillow.Resampling.LANCZOS)
+    left, top = placement.left, placement.top
+    return picture.crop((left, top, left + target[0], top + target[1]))
+
+
+def png(picture: Pillow.Image) -> bytes:
+    """An RGB picture as PNG bytes, with nothing in it but pixels."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=COMPRESSION)
+    return buffer.getvalue()
+
+
+def _entry(image: manifests.Image, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
+    return {
+        "path": image.path,
+        "role": image.role,
+        "file": f"{image.path}.png",
+        "pixels": pixel_hash(prepared),
+        "original_size": [image.width, image.height],
+        "crop": [placement.top, placement.left],
+        "size": list(prepared.size),
+        "caption": image.caption,
+        "repeats": image.repeats,
+    }
+
+
+def _check(manifest: manifests.Manifest, target: Size, settings: Prepare, report: Reporter) -> None:
+    """Whether every picture can become a training picture, before the first is read."""
+    sizes = {image.path: (image.width, image.height) for image in manifest.images}
+    small = [path for path, size in sizes.items() if is_smaller(size, target)]
+    wanted = f"{target[0]}×{target[1]}"
+    problems = []
+    if small and not settings.upscale:
+        problems.append(
+            Problem(
+                what=f"pictures smaller than prepare.resolution, {wanted}: "
+                + _with_sizes(small, sizes),
+                fix="take larger originals, lower prepare.resolution, or set prepare.upscale: true",
+            )
+        )
+    elif small:
+        report.warn(f"enlarged to {wanted}, which teaches their blur: {_with_sizes(small, sizes)}")
+    odd = [path for path, size in sizes.items() if not fits(size, target)]
+    if odd and settings.crop == "none":
+        problems.append(
+            Problem(
+                what=f"pictures that are not {shape(target)}, the shape of prepare.resolution "
+                f"({wanted}): {_with_sizes(odd, sizes)}",
+                fix="set prepare.crop: center (or random), or crop them yourself",
+            )
+        )
+    narrow = [path for path, size in sizes.items() if _area(cover(size, target)) > MAX_PIXELS]
+    if narrow:
+        problems.append(
+            Problem(
+                what=f"pictures so narrow that scaled to {wanted} they have more than "
+                f"{MAX_PIXELS:,} pixels: {_with_sizes(narrow, sizes)}",
+                fix="crop them yourself",
+            )
+        )
+    if problems:
+        raise UserError(problems)
+
+
+def _with_sizes(paths: list[str], sizes: dict[str, Size]) -> str:
+    return ", ".join(f"{path} ({sizes[path][0]}×{sizes[path][1]})" for path in paths)
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]
+
+
+def _locate(folder: Path, manifest: manifests.Manifest) -> dict[str, Path]:
+    """The manifest's files on this disk, however it spells their accents."""
+    files = dict(walk(folder))
+    missing = [image.path for image in manifest.images if image.path not in files]
+    if missing:
+        raise UserError(
+            Problem(
+                where=shown(folder),
+                what=f"gone since the dataset stage looked: {', '.join(missing)}",
+                fix="put them back, or run `dvc repro`, which looks again",
+            )
+        )
+    return files
+
+
+def _pixels(folder: Path, file: Path, image: manifests.Image, background: str) -> Pillow.Image:
+    """Read one file once: its hash and its pixels are of the same bytes."""
+    where = f"{shown(folder)}/{image.path}"
+    try:
+        data = file.read_bytes()
+        if sha256_bytes(data) != image.sha256:
+            raise Unreadable(
+                "changed since the dataset stage looked", "run `dvc repro`, which looks again"
+            )
+        picture = decode(data, background=background).image
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UserError(Problem(where=where, what=what, fix="make the file readable")) from error
+    except Unreadable as error:
+        raise UserError(Problem(where=where, what=error.reason, fix=error.fix)) from error
+    assert picture.size == (image.width, image.height), "the manifest's sizes are those decoded"
+    return picture

@@ -1,0 +1,130 @@
+"""What code a stage's result depends on, as a hash that comments and docstrings do not move.
+
+DVC knows files, not imports. `resolve` writes `code.<stage>` into resolved.yaml and each stage
+tracks its own: a changed formula reruns the stages that can reach it, a changed comment none.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_recipes.hashing import digest, sha256_file
+
+STAGES = ("dataset", "prepare", "encode", "train", "sample", "report")
+"""The stages whose code is tracked. `resolve` itself depends on the whole package as files."""
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def stage_hashes(package: Path = PACKAGE) -> dict[str, str]:
+    """`sha256:…` of each stage's import closure: statements of modules, bytes of data files."""
+    parsed: dict[Path, ast.Module] = {}
+    hashes = {}
+    for stage in STAGES:
+        files = closure(package, package / "stages" / f"{stage}.py", parsed)
+        parts = {
+            file.relative_to(package).as_posix(): _statements(parsed[file])
+            if file.suffix == ".py"
+            else sha256_file(file)
+            for file in files
+        }
+        hashes[stage] = digest(parts)
+    return hashes
+
+
+def closure(package: Path, entry: Path, parsed: dict[Path, ast.Module]) -> list[Path]:
+    """All files of the package that importing `entry` can reach, function-level imports too.
+
+    Data files (configs, templates) count with the package folder in which they lie. The package's
+    own `__init__` is left out: it holds the version, which is no part of any formula.
+    """
+    modules: set[Path] = set()
+    waiting = [entry]
+    while waiting:
+        file = waiting.pop()
+        if file in modules:
+            continue
+        modules.add(file)
+        if file not in parsed:
+            parsed[file] = ast.parse(file.read_text("utf-8"), file.name)
+        for name in _imported_names(parsed[file], _module_name(package, file)):
+            waiting.extend(_files_of(package, name))
+    modules.discard(package / "__init__.py")
+    folders = {file.parent for file in modules} - {package}
+    data = {path for folder in folders for path in _data_files(folder)}
+    return sorted(modules | data)
+
+
+def _module_name(package: Path, file: Path) -> str:
+    return ".".join([package.name, *file.relative_to(package).with_suffix("").parts])
+
+
+def _imported_names(tree: ast.Module, module: str) -> Iterator[str]:
+    """Dotted names that a module imports; of `from a import b` both `a` and `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: -node.level]
+                base = ".".join([*parents, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _files_of(package: Path, name: str) -> Iterator[Path]:
+    """The module file of a dotted name and its packages' `__init__` files, where they exist."""
+    parts = name.split(".")
+    if parts[0] != package.name:
+        return
+    for depth in range(1, len(parts)):
+        folder = package.joinpath(*parts[1 : depth + 1])
+        for file in (folder / "__init__.py", folder.with_suffix(".py")):
+            if file.is_file():
+                yield file
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    """Non-Python files below a package folder that belong to no package of their own."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            if not (path / "__init__.py").is_file():
+                yield from (p for p in sorted(path.rglob("*")) if p.is_file())
+        elif path.suffix not in (".py", ".pyc"):
+            yield path
+
+
+def _statements(node: ast.AST) -> list[object]:
+    """A syntax tree as nested lists, the same for every Python version that can parse it.
+
+    Positions, empty fields (versions differ in them) and strings that stand alone (docstrings)
+    are left out.
+    """
+    out: list[object] = [type(node).__name__]
+    for name, value in ast.iter_fields(node):
+        if name in ("ctx", "kind", "type_comment", "type_ignores"):
+            continue
+        if isinstance(value, list):
+            items = [_value(item) for item in value if not _stands_alone(item)]
+            if items:
+                out.append([name, items])
+        elif value is not None:
+            out.append([name, _value(value)])
+    return out
+
+
+def _value(value: object) -> object:
+    return _statements(value) if isinstance(value, ast.AST) else repr(value)
+
+
+def _stands_alone(node: object) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -1,0 +1,143 @@
+"""Which stages `dvc repro` would run: asked of DVC, and of a fresh resolve.
+
+`dvc repro --dry` cannot see past `resolve`, since the later stages' settings stand in a file that
+resolve is yet to write. So the recipe is resolved in memory, compared with what dvc.lock says that
+each stage last ran with, and files are asked of `dvc status`. Nothing in the project is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from lora_recipes.errors import CannotTell, Problem
+
+RESOLVED = "resolved.yaml"
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What will happen to one stage."""
+
+    name: str
+    fate: str
+    """`run`, `may run` (if an earlier stage's output changes), or `keep`."""
+    why: str
+    """The keys or files that changed, or nothing."""
+
+
+def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
+    """The fate of each stage of dvc.yaml, in the pipeline's order.
+
+    Args:
+        root: the project's folder.
+        resolved: what `resolve` would write now.
+
+    Raises:
+        CannotTell: DVC fails, or another DVC command holds the project.
+    """
+    lock = _lock(root)
+    status = _dvc_status(root)
+    stages = _read(root / "dvc.yaml")["stages"]
+    plans: list[StagePlan] = []
+    changing: dict[str, str] = {}
+    for name, stage in stages.items():
+        reasons = _file_reasons(status.get(name, []))
+        reasons += _key_reasons(stage, lock.get(name), resolved)
+        upstream = sorted({changing[path] for path in _paths(stage, "deps") if path in changing})
+        if name not in lock:
+            fate, why = "run", "it never ran"
+        elif reasons:
+            fate, why = "run", ", ".join(dict.fromkeys(reasons))
+        elif upstream:
+            fate, why = "may run", "if " + " or ".join(upstream) + " gives something new"
+        else:
+            fate, why = "keep", ""
+        if fate != "keep":
+            changing |= {
+                path: name
+                for kind in ("outs", "metrics", "plots")
+                for path in _paths(stage, kind)
+                if path != RESOLVED  # its keys were compared one by one
+            }
+        plans.append(StagePlan(name, fate, why))
+    return plans
+
+
+def _key_reasons(
+    stage: dict[str, Any], locked: dict[str, Any] | None, resolved: dict[str, Any]
+) -> list[str]:
+    """The tracked keys of resolved.yaml whose value is not what the stage last ran with."""
+    before = (locked or {}).get("params", {}).get(RESOLVED, {})
+    reasons = []
+    for entry in stage.get("params", []):
+        for key in entry[RESOLVED]:
+            now: Any = resolved
+            for part in key.split("."):
+                now = now.get(part) if isinstance(now, dict) else None
+            if key not in before:
+                reasons.append(key)
+            elif before[key] != now:
+                reasons += _differing(key, before[key], now)
+    return reasons
+
+
+def _differing(key: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [n for n in now | before if before.get(n) != now.get(n)]
+        return [r for n in names for r in _differing(f"{key}.{n}", before.get(n), now.get(n))]
+    return [key]
+
+
+def _file_reasons(changes: list[Any]) -> list[str]:
+    """Files that DVC sees as changed; parameters and resolved.yaml are compared by key instead."""
+    reasons = []
+    for change in changes:
+        if change == "changed command":
+            reasons.append("its command")
+        elif isinstance(change, dict):
+            for kind in ("changed deps", "changed outs"):
+                for path, state in change.get(kind, {}).items():
+                    if path != RESOLVED and isinstance(state, str) and state != "not in cache":
+                        reasons.append(f"{path} ({state})")
+    return reasons
+
+
+def _paths(stage: dict[str, Any], kind: str) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(kind, [])]
+
+
+def _lock(root: Path) -> dict[str, Any]:
+    file = root / "dvc.lock"
+    stages: dict[str, Any] = _read(file)["stages"] if file.is_file() else {}
+    return stages
+
+
+def _read(file: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+
+
+def _dvc_status(root: Path) -> dict[str, list[Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise CannotTell(
+            Problem(
+                what=f"dvc status failed: {lines[0]}",
+                fix="wait for the other DVC command to end, or run `dvc status` to see more",
+            )
+        )
+    status: dict[str, list[Any]] = json.loads(done.stdout or "{}")
+    return status

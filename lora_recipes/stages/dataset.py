@@ -1,0 +1,24 @@
+"""The dataset stage: the data folder's manifest, held against the pin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lora_recipes.dataset.manifest import write
+from lora_recipes.dataset.pin import check_pin, look
+from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.resolved import read_section
+from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.reporting import Reporter
+
+
+def run(root: Path, report: Reporter) -> None:
+    """Write `build/manifest.json`, unless the data differ from the pin.
+
+    Raises:
+        UserError: the data cannot be read as they are, or differ from the pin; files are named.
+    """
+    section = read_section(root, "dataset", Dataset)
+    manifest = look(root, section, report)
+    check_pin(root, data_folder(root), manifest, section.manifest, report)
+    write(root / "build" / "manifest.json", manifest)

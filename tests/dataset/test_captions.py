@@ -1,0 +1,207 @@
+"""Which words go with which picture, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lora_recipes.dataset.captions import captions, unused
+from lora_recipes.dataset.find import find
+from lora_recipes.recipe.sections.dataset import Dataset
+from tests.dataset.pictures import put
+
+TOY = {"trigger": "zwk", "class_word": "toy"}
+EXAMPLE = '{"file_name": "a.png", "text": "a caption"}'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data"
+
+
+def read(folder: Path, **dataset: str) -> dict[str, tuple[str, str]]:
+    section = Dataset(**(dataset or TOY))
+    texts, problems = captions(folder, find(folder, section), section)
+    assert not problems, "\n".join(map(str, problems))
+    return {path: (caption.text, caption.source) for path, caption in texts.items()}
+
+
+def errors(folder: Path, **dataset: str) -> str:
+    section = Dataset(**(dataset or TOY))
+    _, problems = captions(folder, find(folder, section), section)
+    return "\n".join(map(str, problems))
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".caption", ".TXT"])
+def test_a_file_beside_the_picture_is_its_caption(folder, suffix):
+    put(folder, "sub/a.b.png")
+    put(folder, f"sub/a.b{suffix}", "a zwk toy")
+    assert read(folder) == {"sub/a.b.png": ("a zwk toy", "file")}
+
+
+def test_the_whole_file_is_read_as_one_line_of_tidy_unicode(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", b"\xef\xbb\xbfa zwk\r\n\n  toy,\tcafe\xcc\x81\n")
+    assert read(folder) == {"a.png": ("a zwk toy, café", "file")}
+
+
+def test_a_caption_may_be_empty(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", " \n")
+    assert read(folder) == {"a.png": ("", "file")}
+
+
+def test_metadata_counts_from_its_own_folder(folder):
+    for name in ("a.png", "sub/b.png", "sub/deep/c.png"):
+        put(folder, name)
+    put(folder, "metadata.jsonl", '{"file_name": "a.png", "text": "top  words", "tags": 1}\n\n')
+    lines = [
+        {"file_name": "b.png", "text": "one below"},
+        {"file_name": "deep/c.png", "text": "two below"},
+    ]
+    put(folder, "sub/metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    assert read(folder) == {
+        "a.png": ("top words", "metadata"),
+        "sub/b.png": ("one below", "metadata"),
+        "sub/deep/c.png": ("two below", "metadata"),
+    }
+
+
+def test_a_numbered_folder_names_its_pictures_unless_they_have_words_of_their_own(folder):
+    put(folder, "10_zwk toy/a.png")
+    put(folder, "10_zwk toy/b.png")
+    put(folder, "10_zwk toy/b.txt", "own words")
+    assert read(folder) == {
+        "10_zwk toy/a.png": ("zwk toy", "folder"),
+        "10_zwk toy/b.png": ("own words", "file"),
+    }
+
+
+def test_the_template_serves_the_rest(folder):
+    put(folder, "a.png")
+    put(folder, "held/b.png")
+    assert read(folder, heldout="held", **TOY) == {
+        "a.png": ("a photo of zwk toy", "template"),
+        "held/b.png": ("a photo of zwk toy", "template"),
+    }
+
+
+def test_a_template_without_trigger_needs_none(folder):
+    put(folder, "a.png")
+    assert read(folder, template="an ink drawing") == {"a.png": ("an ink drawing", "template")}
+
+
+def test_without_a_class_word_its_place_stays_empty(folder):
+    put(folder, "a.png")
+    assert read(folder, trigger="zwk") == {"a.png": ("a photo of zwk", "template")}
+
+
+def test_without_caption_and_trigger_the_pictures_are_named(folder):
+    put(folder, "a.png")
+    put(folder, "b.png")
+    assert errors(folder, trigger="none") == (
+        "data: 2 pictures have no caption, and dataset.trigger is none: a.png, b.png\n"
+        "  fix:     set dataset.trigger, or write a caption beside each: a.txt, …"
+    )
+
+
+def test_pictures_of_other_things_never_get_the_trigger(folder):
+    put(folder, "a.png")
+    put(folder, "other/b.png")
+    assert errors(folder, others="other", **TOY) == (
+        "data: 1 picture has no caption, and the template speaks of the subject, not of other "
+        "things: other/b.png\n"
+        "  fix:     write a caption beside each: other/b.txt"
+    )
+
+
+def test_both_kinds_of_caption_file_are_an_error(folder):
+    for name in ("a.png", "a.txt", "a.caption"):
+        put(folder, name, None if name == "a.png" else "words")
+    assert errors(folder) == (
+        "data/a.png: has two captions: a.caption and a.txt\n  fix:     keep one of them"
+    )
+
+
+def test_one_caption_for_two_pictures_is_an_error(folder):
+    put(folder, "a.png")
+    put(folder, "a.jpg")
+    put(folder, "a.txt", "words")
+    assert errors(folder) == (
+        "data/a.txt: could belong to a.jpg or a.png\n"
+        "  fix:     rename one of the pictures, and give each a caption of its own"
+    )
+
+
+def test_two_pictures_of_one_stem_may_share_the_template(folder):
+    put(folder, "a.png")
+    put(folder, "a.jpg")
+    assert set(read(folder)) == {"a.jpg", "a.png"}
+
+
+def test_a_caption_in_a_file_and_in_metadata_is_an_error(folder):
+    put(folder, "sub/a.png")
+    put(folder, "sub/a.txt", "words")
+    put(folder, "metadata.jsonl", '\n{"file_name": "sub/a.png", "text": "words"}')
+    assert errors(folder) == (
+        "data/sub/a.png: has two captions: sub/a.txt and metadata.jsonl:2\n"
+        "  fix:     keep one of them"
+    )
+
+
+def test_a_caption_that_is_not_utf8_is_named_with_the_byte(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", b"caf\xe9 noir")
+    assert errors(folder) == (
+        "data/a.txt: is not UTF-8: byte 0xe9 at offset 3\n"
+        "  fix:     save it as UTF-8 in your editor"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "fix"),
+    [
+        (
+            '{"file_name": "a.png",}',
+            "is not JSON: Illegal trailing comma before end of object: line 1 column 22 (char 21)",
+            f"write lines like {EXAMPLE}",
+        ),
+        ('["a.png"]', "is not a JSON object", f"write lines like {EXAMPLE}"),
+        ('{"text": "x"}', "has no file_name", f"write lines like {EXAMPLE}"),
+        ('{"file_name": "a.png"}', "has no text", f"write lines like {EXAMPLE}"),
+        (
+            '{"file_name": "a.png", "text": 3}',
+            "text is not a text",
+            f"write lines like {EXAMPLE}",
+        ),
+        (
+            '{"file_name": "../a.png", "text": "x"}',
+            "file_name = ../a.png: no such picture",
+            "name a picture as seen from metadata.jsonl's folder, or delete the line",
+        ),
+        (
+            '{"file_name": "./a.png", "text": "x"}',
+            "file_name = ./a.png: metadata.jsonl:1 has a caption for it too",
+            "keep one of the lines",
+        ),
+    ],
+)
+def test_a_bad_line_of_metadata_is_named(folder, line, what, fix):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", '{"file_name": "a.png", "text": "first"}\n' + line)
+    if "not JSON" in what:  # the parser's own words differ between Python versions
+        assert errors(folder).startswith("data/metadata.jsonl:2: is not JSON: ")
+        assert errors(folder).endswith(f"\n  fix:     {fix}")
+    else:
+        assert errors(folder) == f"data/metadata.jsonl:2: {what}\n  fix:     {fix}"
+
+
+def test_texts_that_belong_to_no_picture_are_known(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", "words")
+    put(folder, "A.txt", "words")
+    put(folder, "sub/a.txt", "words")
+    assert unused(find(folder, Dataset())) == ["A.txt", "sub/a.txt"]

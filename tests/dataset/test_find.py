@@ -1,0 +1,195 @@
+"""Which files of a folder are pictures, captions or neither."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from lora_recipes.dataset import find as module
+from lora_recipes.dataset.find import find, folder_repeats
+from lora_recipes.errors import UserError
+from lora_recipes.recipe.sections.dataset import Dataset
+from tests.dataset.pictures import put
+
+FIX_EMPTY = "put your pictures there, or name their folder as `data:` in params.yaml"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data"
+
+
+def images(folder: Path, **dataset: str) -> list[tuple[str, str]]:
+    return [(entry.path, entry.role) for entry in find(folder, Dataset(**dataset)).images]
+
+
+def error(folder: Path, **dataset: str) -> str:
+    with pytest.raises(UserError) as caught:
+        find(folder, Dataset(**dataset))
+    return str(caught.value)
+
+
+def test_pictures_of_all_levels_are_found_in_the_order_of_their_paths(folder):
+    for name in ("b.png", "a/z.JPG", "a.webp", "B.tiff", "a/b/c.avif", "x.bmp"):
+        put(folder, name)
+    assert [path for path, _ in images(folder)] == [
+        "B.tiff", "a.webp", "a/b/c.avif", "a/z.JPG", "b.png", "x.bmp",
+    ]  # fmt: skip
+
+
+def test_the_order_of_the_disk_does_not_matter(folder, monkeypatch):
+    for name in ("b.png", "a/z.png", "a.png", "c/1.png"):
+        put(folder, name)
+    straight = images(folder)
+    walk = os.walk
+
+    def backwards(top):
+        for directory, folders, files in sorted(walk(top), reverse=True):
+            yield directory, folders, sorted(files, reverse=True)
+
+    monkeypatch.setattr(module.os, "walk", backwards)
+    assert images(folder) == straight
+
+
+def test_hidden_files_and_folders_are_left_out(folder):
+    for name in ("a.png", ".b.png", ".git/c.png", "._a.png"):
+        put(folder, name)
+    assert images(folder) == [("a.png", "train")]
+
+
+def test_files_are_sorted_into_pictures_captions_metadata_and_others(folder):
+    for name in ("a.png", "a.txt", "b.CAPTION", "metadata.jsonl", "notes.md", "metadata.csv"):
+        put(folder, name)
+    found = find(folder, Dataset())
+    kinds = [found.images, found.captions, found.metadata, found.others]
+    assert [[entry.path for entry in kind] for kind in kinds] == [
+        ["a.png"], ["a.txt", "b.CAPTION"], ["metadata.jsonl"], ["metadata.csv", "notes.md"],
+    ]  # fmt: skip
+
+
+def test_named_sub_folders_get_their_roles_at_the_top_level_only(folder):
+    for name in ("a.png", "held/b.png", "held/deep/c.png", "other/d.png", "x/held/e.png"):
+        put(folder, name)
+    assert images(folder, heldout="held", others="other") == [
+        ("a.png", "train"),
+        ("held/b.png", "heldout"),
+        ("held/deep/c.png", "heldout"),
+        ("other/d.png", "others"),
+        ("x/held/e.png", "train"),
+    ]
+
+
+def test_a_name_is_the_same_however_its_accents_are_spelled(folder):
+    put(folder, unicodedata.normalize("NFD", "é.png"))
+    assert images(folder) == [(unicodedata.normalize("NFC", "é.png"), "train")]
+
+
+def test_two_spellings_of_one_name_are_an_error(folder):
+    put(folder, unicodedata.normalize("NFD", "é.png"))
+    put(folder, unicodedata.normalize("NFC", "é.png"))
+    assert error(folder) == (
+        "data/é.png: two files have this name, spelled with different Unicode accents\n"
+        "  fix:     rename one of them"
+    )
+
+
+def test_a_name_that_is_not_utf8_is_an_error(folder):
+    put(folder, "a.png")
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    assert error(folder) == (
+        "data/caf\\udce9.png: its name is not UTF-8\n  fix:     rename the file"
+    )
+
+
+def test_linked_files_are_files(folder, tmp_path):
+    put(tmp_path, "cache/b.png")
+    put(folder, "a.png")
+    (folder / "b.png").symlink_to(tmp_path / "cache" / "b.png")
+    assert [path for path, _ in images(folder)] == ["a.png", "b.png"]
+
+
+def test_linked_folders_and_dangling_links_are_errors(folder, tmp_path):
+    put(tmp_path, "elsewhere/b.png")
+    put(folder, "a.png")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere")
+    fix = (
+        "  fix:     put the files themselves there (`dvc checkout` restores those that DVC tracks)"
+    )
+    assert error(folder) == (
+        f"data/gone.png: is a link that leads nowhere\n{fix}\n"
+        f"data/linked: is a link to a folder\n{fix}"
+    )
+
+
+def test_a_missing_folder_is_an_error(folder):
+    assert error(folder) == f"data: there is no such folder\n  fix:     {FIX_EMPTY}"
+
+
+def test_a_missing_folder_that_dvc_tracks_can_be_fetched(folder):
+    Path("data.dvc").write_text("outs: []")
+    assert error(folder) == (
+        "data: there is no such folder\n"
+        "  fix:     fetch it: `dvc pull data.dvc` (or `dvc checkout data.dvc` where the cache has "
+        "it), run in ."
+    )
+
+
+def test_a_file_is_no_folder(folder):
+    folder.write_text("")
+    assert error(folder) == f"data: is a file, not a folder\n  fix:     {FIX_EMPTY}"
+
+
+def test_an_empty_folder_is_an_error(folder):
+    put(folder, "notes.md", "nothing yet")
+    assert error(folder) == (
+        "data: there are no pictures to train on\n"
+        "  allowed: JPEG, PNG, WebP, TIFF, BMP and AVIF files, also in sub-folders\n"
+        f"  fix:     {FIX_EMPTY}"
+    )
+
+
+def test_missing_and_empty_roles_are_errors(folder):
+    put(folder, "a.png")
+    (folder / "held").mkdir()
+    assert error(folder, heldout="held", others="other") == (
+        "data/held: dataset.heldout = held: holds no pictures\n"
+        "  fix:     put pictures there, or set dataset.heldout to none\n"
+        "data/other: dataset.others = other: there is no such folder\n"
+        "  fix:     put pictures there, or set dataset.others to none"
+    )
+
+
+def test_nothing_but_held_out_pictures_is_an_error(folder):
+    put(folder, "held/a.png")
+    assert error(folder, heldout="held").startswith(
+        "data: there are no pictures to train on beside the held-out ones\n"
+    )
+
+
+def test_one_folder_cannot_have_two_roles(folder):
+    put(folder, "same/a.png")
+    assert error(folder, heldout="same", others="same") == (
+        "dataset.heldout and dataset.others are both same\n"
+        "  fix:     give each its own sub-folder, or set one to none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a.png", None),
+        ("10_zwk toy/a.png", (10, "zwk toy")),
+        ("10_zwk_toy/deep/a.png", (10, "zwk_toy")),
+        ("5_outer/10_inner/a.png", (10, "inner")),
+        ("10zwk/a.png", None),
+        ("10_/a.png", None),
+        ("x/10_zwk.png", None),
+    ],
+)
+def test_repeats_and_caption_come_from_the_nearest_numbered_folder(path, expected):
+    assert folder_repeats(path) == expected
