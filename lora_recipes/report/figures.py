@@ -1,0 +1,157 @@
+"""What the numbers say: a smooth curve, a few metrics, and a reading in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lora_recipes.report.inputs import Inputs
+
+CLEAR = 0.02
+"""Relative changes of a loss smaller than this are called no difference. A choice of ours."""
+
+MUCH = 0.10
+SMALLEST_WINDOW = 5
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One finding: a few words, a sentence, and whether it is good news."""
+
+    tone: Literal["good", "unsure", "bad"]
+    short: str
+    long: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The loss on pictures that were never trained on, at fixed noise and timesteps."""
+
+    base: float
+    adapter: float
+
+    @property
+    def change(self) -> float:
+        """Relative to the base: -0.2 is a fifth less."""
+        return self.adapter / self.base - 1 if self.base else 0.0
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Each value's mean with its neighbours, a twentieth of the curve in all (at least 5)."""
+    half = max(SMALLEST_WINDOW, len(values) // 20) // 2
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    smoothed = []
+    for index in range(len(values)):
+        low, high = max(0, index - half), min(len(values), index + half + 1)
+        smoothed.append((sums[high] - sums[low]) / (high - low))
+    return smoothed
+
+
+def compared(inputs: Inputs, role: str) -> Compared | None:
+    """Base and adapter on the `heldout` or `others` pictures; None where there are none."""
+    losses = inputs.train.get(role)
+    return Compared(losses["base"], losses["adapter"]) if losses else None
+
+
+def tenths(losses: Sequence[float]) -> tuple[float, float]:
+    """The mean loss of the first and of the last tenth of the steps."""
+    part = max(1, len(losses) // 10)
+    return sum(losses[:part]) / part, sum(losses[-part:]) / part
+
+
+def readings(inputs: Inputs) -> list[Reading]:
+    """What can be said from the losses; nothing about what was not measured."""
+    found = []
+    heldout, others = compared(inputs, "heldout"), compared(inputs, "others")
+    if heldout:
+        count = sum(photo.role == "heldout" for photo in inputs.photos)
+        found.append(_learned(heldout, count))
+    if others:
+        count = sum(photo.role == "others" for photo in inputs.photos)
+        found.append(_forgot(others, count))
+    return found
+
+
+def metrics(inputs: Inputs) -> dict[str, Any]:
+    """The few figures of `out/report.json`, for `dvc metrics diff`."""
+    found: dict[str, Any] = {
+        "steps": inputs.train["steps"],
+        "loss_smoothed": inputs.train["loss_smoothed"],
+        "adapter_bytes": inputs.adapter.size,
+    }
+    for role in ("heldout", "others"):
+        both = compared(inputs, role)
+        if both:
+            found[role] = {"base": both.base, "adapter": both.adapter, "change": both.change}
+    return found
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it: 912 bytes, 3.2 MB."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":  # noqa: PLR2004
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def percent(change: float) -> str:
+    """A relative change with its sign, +12 % or −0.4 %; its narrow space does not break."""
+    value = 100 * change
+    digits = f"{abs(value):.1f}" if abs(value) < 10 else f"{abs(value):.0f}"  # noqa: PLR2004
+    sign = "" if float(digits) == 0 else "−" if value < 0 else "+"
+    return f"{sign}{digits}\u202f%"
+
+
+def _learned(both: Compared, count: int) -> Reading:
+    where = f"on {_pictures(count)} of the subject that it was never trained on"
+    numbers = f"({both.base:.4f} → {both.adapter:.4f})"
+    by = percent(abs(both.change)).lstrip("+")
+    if both.change <= -CLEAR:
+        return Reading(
+            "good",
+            "It learned",
+            f"Its error {where} is {by} lower than the base model's {numbers}.",
+        )
+    if both.change < CLEAR:
+        return Reading(
+            "unsure",
+            "Little was learned",
+            f"Its error {where} is about the base model's {numbers}. "
+            "Longer training or a higher learning rate may help.",
+        )
+    return Reading(
+        "bad",
+        "It learned by heart",
+        f"Its error {where} is {by} higher than the base model's {numbers}. "
+        "An earlier snapshot, fewer repeats or a lower learning rate may be better.",
+    )
+
+
+def _forgot(both: Compared, count: int) -> Reading:
+    where = f"on {_pictures(count)} of other things"
+    numbers = f"({both.base:.4f} → {both.adapter:.4f})"
+    by = percent(abs(both.change)).lstrip("+")
+    if both.change < CLEAR:
+        change = "is about the base model's" if both.change > -CLEAR else f"is even {by} lower"
+        return Reading("good", "It forgot nothing", f"Its error {where} {change} {numbers}.")
+    if both.change < MUCH:
+        return Reading(
+            "unsure",
+            "It forgot a little",
+            f"Its error {where} is {by} higher than the base model's {numbers}.",
+        )
+    return Reading(
+        "bad",
+        "It forgot other things",
+        f"Its error {where} is {by} higher than the base model's {numbers}. "
+        "Use it at a lower strength, or train it for fewer steps.",
+    )
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

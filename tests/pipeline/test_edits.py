@@ -1,0 +1,204 @@
+"""An edit reruns the fewest stages that can change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from .project import REPOSITORY, Project, make_project
+
+ALL = ["resolve", "dataset", "prepare", "encode", "train", "sample", "report"]
+LATER = {stage: ALL[ALL.index(stage) :] for stage in ALL}
+
+
+def nothing(project: Project) -> None:
+    pass
+
+
+def another_recipe(project: Project) -> None:
+    project.edit("recipes/quick-cog.yaml", "name: quick-cog", "# a remark\nname: quick-cog")
+
+
+def comment_in_params(project: Project) -> None:
+    project.edit("params.yaml", "recipe:", "# a remark\nrecipe:")
+
+
+def runtime(project: Project) -> None:
+    project.set("runtime.workers", 2)
+
+
+def same_number_spelt_otherwise(project: Project) -> None:
+    project.set("train.learning_rate", None)
+    text = (project.root / "params.yaml").read_text()
+    rate = YAML(typ="safe", pure=True).load((project.root / "resolved.yaml").read_text())["train"][
+        "learning_rate"
+    ]
+    assert "\n  learning_rate:\n" in text or "\n  learning_rate: null" in text
+    lines = [
+        f"  learning_rate: {rate:e}" if line.startswith("  learning_rate:") else line
+        for line in text.splitlines()
+    ]
+    (project.root / "params.yaml").write_text("\n".join(lines) + "\n")
+
+
+def learning_rate(project: Project) -> None:
+    project.set("train.learning_rate", 0.00077)
+
+
+def rank(project: Project) -> None:
+    project.set("lora.rank", 3)
+
+
+def resolution(project: Project) -> None:
+    project.set("prepare.resolution", 64)
+
+
+def sample_seeds(project: Project) -> None:
+    project.set("sample.seeds", [5])
+
+
+def precision(project: Project) -> None:
+    project.set("compute.threads", 2)
+
+
+def description(project: Project) -> None:
+    project.edit("recipes/pocket-demo.yaml", "description:", "description: Changed.\nold:")
+    text = (project.root / "recipes/pocket-demo.yaml").read_text().splitlines()
+    start = next(i for i, line in enumerate(text) if line.startswith("old:"))
+    end = start + 1
+    while end < len(text) and (text[end].startswith("  ") or not text[end].strip()):
+        end += 1
+    (project.root / "recipes/pocket-demo.yaml").write_text(
+        "\n".join(text[:start] + text[end:]) + "\n"
+    )
+
+
+def comment_in_code(project: Project) -> None:
+    path = project.root / "lora_recipes/diffusion/noise.py"
+    path.write_text(path.read_text() + "\n# a remark\n")
+
+
+def code_of_train(project: Project) -> None:
+    path = project.root / "lora_recipes/diffusion/noise.py"
+    path.write_text(path.read_text() + "\nCHANGED = 1\n")
+
+
+def upgrade_of_peft(project: Project) -> None:
+    project.edit("requirements.lock", "peft==", "peft==9")
+
+
+def upgrade_of_pytest(project: Project) -> None:
+    project.edit("requirements.lock", "pytest==", "pytest==9")
+
+
+ROWS = [
+    (nothing, []),
+    (another_recipe, ["resolve"]),
+    (comment_in_params, ["resolve"]),
+    (runtime, ["resolve"]),
+    (same_number_spelt_otherwise, ["resolve"]),
+    (comment_in_code, ["resolve"]),
+    (upgrade_of_pytest, ["resolve"]),
+    (description, ["resolve", "report"]),
+    (sample_seeds, ["resolve", "sample", "report"]),
+    (learning_rate, ["resolve", "train", "sample", "report"]),
+    (rank, ["resolve", "train", "sample", "report"]),
+    (precision, ["resolve", *LATER["encode"]]),
+    (resolution, ["resolve", *LATER["prepare"]]),
+    (upgrade_of_peft, ["resolve", "train", "sample", "report"]),
+]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = make_project(tmp_path_factory.mktemp("edits") / "a project", {}, stand_ins=True)
+    assert made.repro() == ALL
+    made.commit("first")
+    return made
+
+
+@pytest.mark.parametrize(("edit", "stages"), ROWS, ids=[row[0].__name__ for row in ROWS])
+def test_an_edit_reruns_only_what_it_can_change(project: Project, edit, stages: list[str]):
+    edit(project)
+    try:
+        assert project.repro() == stages
+    finally:
+        project.run("git", "checkout", "-q", "--", ".")
+        project.run("dvc", "checkout", "-q")
+
+
+def test_a_deleted_or_tampered_adapter_is_restored_from_the_cache(project: Project):
+    adapter = project.root / "out/adapter.safetensors"
+    whole = adapter.read_bytes()
+    adapter.unlink()
+    assert project.repro() == []
+    assert adapter.read_bytes() == whole
+    adapter.chmod(0o644)
+    adapter.unlink()
+    adapter.write_bytes(b"tampered")
+    project.repro()
+    assert adapter.read_bytes() == whole
+
+
+def test_a_typo_stops_at_resolve_and_leaves_every_output_as_it_was(project: Project):
+    before = (project.root / "resolved.yaml").read_bytes()
+    project.edit("params.yaml", "  rank:", "  rnak: 3\n  rank:")
+    try:
+        done = project.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert "did you mean rank?" in done.stderr + done.stdout
+        assert (project.root / "resolved.yaml").read_bytes() == before
+    finally:
+        project.run("git", "checkout", "-q", "--", ".")
+
+
+def test_every_key_that_a_later_stage_tracks_stands_in_the_resolved_recipe(project: Project):
+    yaml = YAML(typ="safe", pure=True)
+    stages = yaml.load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    resolved = yaml.load((project.root / "resolved.yaml").read_text())
+    tracked = [
+        key
+        for stage in stages.values()
+        for entry in stage.get("params", [])
+        for key in entry["resolved.yaml"]
+    ]
+    assert len(tracked) > 30
+    for key in tracked:
+        value = resolved
+        for part in key.split("."):
+            assert part in value, f"resolved.yaml has no {key}"
+            value = value[part]
+
+
+def test_a_stage_reads_only_the_sections_that_it_tracks():
+    """The sections that a stage's code imports or reads are among its params in dvc.yaml."""
+    from lora_recipes.provenance.code import PACKAGE, STAGES, closure
+
+    yaml = YAML(typ="safe", pure=True)
+    stages = yaml.load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    for stage in STAGES:
+        text = (PACKAGE / "stages" / f"{stage}.py").read_text("utf-8")
+        read = {
+            name
+            for name in ("base", "dataset", "prepare", "encode", "lora", "train", "sample",
+                         "compute", "base_identity")  # fmt: skip
+            if f'"{name}"' in text and f'read_section(root, "{name}"' in text.replace("\n", "")
+            or f'read_value(root, "{name}")' in text
+        }
+        tracked = {
+            key for entry in stages[stage]["params"] for key in entry["resolved.yaml"]
+        }
+        if "resolved.yaml" not in stages[stage]["deps"]:
+            assert read <= tracked, f"{stage} reads {read - tracked} without tracking it"
+        assert closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", {})
+
+
+def test_a_clone_with_two_datasets_of_which_one_is_fetched_runs(tmp_path: Path):
+    project = make_project(tmp_path / "two", {}, stand_ins=True)
+    (project.root / "data/other.dvc").write_text(
+        "outs:\n- md5: d41d8cd98f00b204e9800998ecf8427e.dir\n  path: other\n  hash: md5\n"
+    )
+    project.commit("with other data, not fetched")
+    assert project.repro() == ALL

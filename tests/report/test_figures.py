@@ -1,0 +1,110 @@
+"""The findings in plain words follow from the numbers, and only from those that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lora_recipes.report import figures
+from lora_recipes.report.inputs import Inputs, read
+from tests.report.project import Made
+
+
+def made(root: Path, **losses: dict[str, float]) -> Inputs:
+    return read(Made(losses=losses).write(root))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "tone", "short", "long"),
+    [
+        (
+            0.15,
+            "good",
+            "It learned",
+            "Its error on 1 picture of the subject that it was never trained on is 25\u202f% lower "
+            "than the base model's (0.2000 → 0.1500).",
+        ),
+        (
+            0.199,
+            "unsure",
+            "Little was learned",
+            "Its error on 1 picture of the subject that it was never trained on is about the base "
+            "model's (0.2000 → 0.1990). Longer training or a higher learning rate may help.",
+        ),
+        (
+            0.21,
+            "bad",
+            "It learned by heart",
+            "Its error on 1 picture of the subject that it was never trained on is 5.0\u202f% "
+            "higher than the base model's (0.2000 → 0.2100). "
+            "An earlier snapshot, fewer repeats or a lower learning rate may be better.",
+        ),
+    ],
+)
+def test_held_out_pictures_tell_whether_it_learned(
+    tmp_path: Path, adapter: float, tone: str, short: str, long: str
+):
+    inputs = made(tmp_path, heldout={"base": 0.2, "adapter": adapter})
+
+    assert figures.readings(inputs) == [figures.Reading(tone, short, long)]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "tone", "short"),
+    [
+        (0.09, "good", "It forgot nothing"),
+        (0.101, "good", "It forgot nothing"),
+        (0.105, "unsure", "It forgot a little"),
+        (0.12, "bad", "It forgot other things"),
+    ],
+)
+def test_pictures_of_other_things_tell_whether_it_forgot(
+    tmp_path: Path, adapter: float, tone: str, short: str
+):
+    (reading,) = figures.readings(made(tmp_path, others={"base": 0.1, "adapter": adapter}))
+
+    assert (reading.tone, reading.short) == (tone, short)
+
+
+def test_what_was_not_measured_is_absent_and_not_zero(tmp_path: Path):
+    inputs = made(tmp_path)
+
+    assert figures.readings(inputs) == []
+    assert figures.metrics(inputs).keys().isdisjoint({"heldout", "others"})
+
+
+def test_the_metrics_are_the_trainings_own_figures(tmp_path: Path):
+    inputs = made(tmp_path, heldout={"base": 0.2, "adapter": 0.15})
+
+    assert figures.metrics(inputs) == {
+        "steps": 40,
+        "loss_smoothed": inputs.train["loss_smoothed"],
+        "adapter_bytes": (tmp_path / "out/adapter.safetensors").stat().st_size,
+        "heldout": {"base": 0.2, "adapter": 0.15, "change": pytest.approx(-0.25)},
+    }
+
+
+def test_a_smooth_curve_is_as_long_keeps_a_constant_and_calms_a_zigzag():
+    assert figures.smooth([]) == []
+    assert figures.smooth([2.0]) == [2.0]
+    assert figures.smooth([3.0] * 9) == pytest.approx([3.0] * 9)
+    zigzag = [0.0, 1.0] * 100
+    assert len(figures.smooth(zigzag)) == 200
+    assert all(0.3 < value < 0.7 for value in figures.smooth(zigzag))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(-0.314, "−31\u202f%"), (0.004, "+0.4\u202f%"), (0.0, "0.0\u202f%"), (1.5, "+150\u202f%")],
+)
+def test_changes_are_written_with_their_sign(change: float, expected: str):
+    assert figures.percent(change) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(912, "912 bytes"), (3_210_000, "3.2 MB"), (1_500, "1.5 kB"), (2_600_000_000, "2.6 GB")],
+)
+def test_sizes_are_written_with_a_unit(count: int, expected: str):
+    assert figures.size(count) == expected

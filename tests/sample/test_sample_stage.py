@@ -1,0 +1,281 @@
+"""The stage draws what diffusers' own pipeline draws, twice the same, or nothing at all."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
+from PIL import Image
+
+from lora_recipes.base import load
+from lora_recipes.errors import UserError
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.reporting import Quiet
+from lora_recipes.sample import draw as drawing
+from lora_recipes.stages.sample import run
+from lora_recipes.tensors import read_tensors, write_tensors
+from tests.sample.conftest import LORA, SAMPLE, SIZE, write_resolved
+
+BASE = Base(model="model")
+CPU = torch.device("cpu")
+
+
+def pixels(root: Path, name: str) -> np.ndarray:
+    return np.asarray(Image.open(root / "out/samples" / name)).astype(int)
+
+
+def whole_pipeline(root: Path) -> StableDiffusionXLPipeline:
+    """diffusers' pipeline with all of its parts, as a user would have it."""
+    encoders = load.load_text_encoders(BASE, root, torch.float32, CPU)
+    pipe = StableDiffusionXLPipeline(
+        vae=load.load_vae(BASE, root, torch.float32, CPU),
+        unet=load.load_unet(BASE, root, torch.float32, CPU),
+        scheduler=load.load_scheduler(BASE, root),
+        add_watermarker=False,
+        **vars(encoders),
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def drawn_by(pipe: StableDiffusionXLPipeline, prompt: str, seed: int, **more: Any) -> np.ndarray:
+    width, height = SIZE
+    image = pipe(
+        prompt,
+        width=width,
+        height=height,
+        num_inference_steps=SAMPLE.steps,
+        guidance_scale=SAMPLE.guidance,
+        latents=drawing.initial_noise((4, height // 8, width // 8), seed),
+        **more,
+    ).images[0]
+    return np.asarray(image).astype(int)
+
+
+def studio(root: Path, **changed: Any) -> drawing.Studio:
+    known = {
+        "base": BASE, "root": root, "sample": SAMPLE, "size": SIZE, "device": CPU,
+        "dtype": torch.float32, "lora": LORA, "adapters": {},
+    }  # fmt: skip
+    return drawing.Studio(**(known | changed))
+
+
+def test_the_pictures_are_those_of_the_whole_pipeline_with_the_adapters_file(project: Path):
+    run(project, Quiet())
+    pipe = whole_pipeline(project)
+
+    base = drawn_by(pipe, "a zorp circle", 0)
+    pipe.load_lora_weights(project / "out", weight_name="adapter.safetensors", adapter_name="mine")
+    pipe.set_adapters("mine", SAMPLE.strength)
+    adapted = drawn_by(pipe, "a zorp circle", 0)
+
+    assert np.array_equal(pixels(project, "p00-s0-base.png"), base)
+    assert np.abs(pixels(project, "p00-s0-adapter.png") - adapted).max() <= 1
+    assert np.abs(base - adapted).mean() > 3
+
+
+def test_a_second_run_gives_the_same_bytes_and_a_fresh_folder(project: Path):
+    report = Quiet()
+    run(project, report)
+    first = {path.name: path.read_bytes() for path in (project / "out/samples").iterdir()}
+    (project / "out/samples/of-another-run.png").touch()
+
+    run(project, report)
+
+    second = {path.name: path.read_bytes() for path in (project / "out/samples").iterdir()}
+    assert second == first
+    index = json.loads(first["index.json"])
+    assert [one["file"] for one in index["pictures"]] == [
+        f"p{row:02}-s0-{kind}.png" for row in (0, 1) for kind in ("base", "step-000010", "adapter")
+    ]
+    assert first.keys() == {"index.json", *(one["file"] for one in index["pictures"])}
+    assert [one["prompt"] for one in index["pictures"]][::3] == ["a zorp circle", "a red star"]
+    assert report.said == ["6 pictures in out/samples"] * 2
+
+
+def test_a_snapshot_of_half_the_adapter_is_the_adapter_at_half_its_strength(project: Path):
+    run(project, Quiet())
+    snapshot = pixels(project, "p00-s0-step-000010.png")
+    write_resolved(project, sample=SAMPLE.model_copy(update={"strength": 0.25}))
+
+    run(project, Quiet())
+
+    assert np.abs(pixels(project, "p00-s0-adapter.png") - snapshot).max() <= 1
+
+
+def test_at_strength_0_the_adapter_draws_what_the_base_draws(project: Path):
+    write_resolved(project, sample=SAMPLE.model_copy(update={"strength": 0.0}))
+
+    run(project, Quiet())
+
+    base, adapter = pixels(project, "p01-s0-base.png"), pixels(project, "p01-s0-adapter.png")
+    assert np.array_equal(base, adapter)
+
+
+def test_noise_depends_on_the_seed_alone(project: Path):
+    sample = SAMPLE.model_copy(update={"seeds": (5, 0), "prompts": ("a red star",)})
+    run(project, Quiet())
+    alone = pixels(project, "p01-s0-base.png")
+
+    write_resolved(project, sample=sample)
+    run(project, Quiet())
+
+    assert np.array_equal(pixels(project, "p00-s0-base.png"), alone)
+    assert not np.array_equal(pixels(project, "p00-s5-base.png"), alone)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_base_in_half_precision_draws_nearly_the_same(project: Path, precision: str):
+    run(project, Quiet())
+    full = pixels(project, "p00-s0-adapter.png")
+    write_resolved(project, compute=Compute(device="cpu", precision=precision))
+
+    run(project, Quiet())
+
+    assert np.abs(pixels(project, "p00-s0-adapter.png") - full).mean() < 3
+
+
+@pytest.mark.parametrize(("negative", "zeros"), [("", True), ("a blue ring", False)])
+def test_an_empty_negative_prompt_is_zeros_where_the_base_says_so(
+    project: Path, negative: str, zeros: bool
+):
+    sample = SAMPLE.model_copy(update={"negative_prompt": negative})
+
+    embedded = drawing.embed({"a red star"}, studio(project, sample=sample), Quiet())
+
+    embeddings = embedded["a red star"]
+    assert bool((embeddings["negative_prompt_embeds"] == 0).all()) == zeros
+    assert bool((embeddings["negative_pooled_prompt_embeds"] == 0).all()) == zeros
+
+
+def test_a_base_without_that_rule_embeds_the_empty_text(project: Path):
+    index = project / "model/model_index.json"
+    index.write_text(index.read_text().replace("true", "false"))
+
+    embedded = drawing.embed({"", "a red star"}, studio(project), Quiet())
+
+    assert torch.equal(
+        embedded["a red star"]["negative_prompt_embeds"], embedded[""]["prompt_embeds"]
+    )
+
+
+def test_a_prompt_that_is_too_long_is_told(project: Path):
+    report = Quiet()
+
+    drawing.embed({"a " * 80 + "star"}, studio(project), report)
+
+    assert report.warned == [f'a prompt has 83 tokens; SDXL reads the first 77: "{"a " * 80}star"']
+
+
+def test_no_two_big_models_are_in_memory_at_once(project: Path, monkeypatch: pytest.MonkeyPatch):
+    alive: dict[str, list[weakref.ref[Any]]] = {}
+
+    def watch(name: str, parts: tuple[str, ...], *gone: str) -> None:
+        original = getattr(drawing, name)
+
+        def load_one(*arguments: Any) -> Any:
+            assert [ref() for other in gone for ref in alive[other]] == []
+            loaded = original(*arguments)
+            models = [getattr(loaded, part) for part in parts] or [loaded]
+            alive[name] = [weakref.ref(model) for model in models]
+            return loaded
+
+        monkeypatch.setattr(drawing, name, load_one)
+
+    watch("load_text_encoders", ("text_encoder", "text_encoder_2"))
+    watch("load_unet", ())
+    decode = drawing.decode
+
+    def decode_after_the_unet(*arguments: Any) -> Any:
+        assert [ref() for refs in alive.values() for ref in refs] == [None] * 3
+        return decode(*arguments)
+
+    monkeypatch.setattr(drawing, "decode", decode_after_the_unet)
+    run(project, Quiet())
+
+    assert alive.keys() == {"load_text_encoders", "load_unet"}
+
+
+def test_without_prompts_no_model_is_looked_for(project: Path):
+    write_resolved(project, base=Base(model="not/there"), sample=Sample())
+
+    run(project, Quiet())
+
+    assert [path.name for path in (project / "out/samples").iterdir()] == ["index.json"]
+    assert json.loads((project / "out/samples/index.json").read_text()) == {"pictures": []}
+
+
+def spoil(path: Path, change: Any) -> str:
+    """Change an adapter's tensors behind the writer's back; the name of the first up matrix."""
+    from lora_recipes.tensors import read_header
+
+    tensors, metadata = read_tensors(path), read_header(path).metadata
+    name = min(name for name in tensors if name.endswith("lora_up.weight"))
+    change(tensors, name)
+    write_tensors(path, tensors, metadata)
+    return name
+
+
+def test_a_picture_that_is_not_finite_is_an_error_and_the_old_ones_stay(project: Path):
+    run(project, Quiet())
+    before = sorted((project / "out/samples").iterdir())
+    spoil(project / "out/adapter.safetensors", lambda tensors, name: tensors[name].fill_(torch.nan))
+
+    with pytest.raises(UserError) as caught:
+        run(project, Quiet())
+
+    assert str(caught.value) == (
+        'picture p00-s0-adapter.png ("a zorp circle") holds values that are not finite\n'
+        "  fix:     lower sample.strength, or train with a lower train.learning_rate"
+    )
+    assert sorted((project / "out/samples").iterdir()) == before
+    assert sorted(path.name for path in (project / "out").iterdir()) == [
+        "adapter.safetensors", "samples", "snapshots",
+    ]  # fmt: skip
+
+
+def test_a_base_that_is_not_finite_is_blamed_itself(project: Path):
+    path = project / "model/unet/diffusion_pytorch_model.safetensors"
+    tensors = read_tensors(path)
+    tensors["conv_in.weight"][0, 0, 0, 0] = torch.nan
+    write_tensors(path, tensors, {})
+
+    with pytest.raises(UserError) as caught:
+        run(project, Quiet())
+
+    assert "holds values that are not finite" in str(caught.value)
+    assert caught.value.problems[0].fix == (
+        "check the base model's files, or set compute.precision: fp32"
+    )
+
+
+def test_an_adapter_with_a_tensor_missing_is_named(project: Path):
+    path = project / "out/snapshots/step-000010.safetensors"
+    missing = spoil(path, lambda tensors, name: tensors.pop(name))
+
+    with pytest.raises(UserError) as caught:
+        run(project, Quiet())
+
+    assert str(caught.value).startswith(f"{path}: the adapter misses tensor {missing}\n")
+    assert not (project / "out/samples").exists()
+
+
+def test_an_adapter_without_a_recipe_in_its_header_is_named(project: Path):
+    path = project / "out/adapter.safetensors"
+    write_tensors(path, read_tensors(path), {"format": "pt"})
+
+    with pytest.raises(UserError) as caught:
+        run(project, Quiet())
+
+    assert str(caught.value) == (
+        "out/adapter.safetensors: its header does not hold the recipe's dataset section\n"
+        "  fix:     run `dvc repro train`, which writes it"
+    )
