@@ -1,0 +1,86 @@
+"""Setting torch up so that a run's numbers depend on the recipe and on nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.sections.compute import Compute
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where the frozen base model lives, and in which precision."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def set_up(compute: Compute) -> Setup:
+    """Fix threads, algorithms and attention for this process; call it before the first tensor.
+
+    Deterministic mode follows torch's notes on reproducibility. cuDNN's attention has no
+    deterministic backward and is left out then; flash attention has one.
+
+    Raises:
+        UserError: the device that the recipe asks for is not there.
+    """
+    device = _device(compute.device)
+    torch.set_num_threads(compute.threads)
+    with contextlib.suppress(RuntimeError):  # can be set once, before the first parallel work
+        torch.set_num_interop_threads(1)
+    # Otherwise float32 convolutions on a GPU are computed in TF32, with 10 bits of mantissa.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = compute.deterministic
+    if compute.deterministic:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(compute.deterministic, warn_only=False)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    fused = compute.attention == "sdpa"
+    torch.backends.cuda.enable_flash_sdp(fused)
+    torch.backends.cuda.enable_mem_efficient_sdp(fused)
+    torch.backends.cuda.enable_cudnn_sdp(fused and not compute.deterministic)
+    torch.backends.cuda.enable_math_sdp(True)
+    return Setup(device, DTYPES[compute.precision])
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a device, as far as the machine tells: bytes repeat on the same model only."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor() or platform.machine()
+    return name if device.type == "cpu" else f"{device.type} {name}"
+
+
+def _device(name: str) -> torch.device:
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, found in there.items() if found))
+    if not there[name]:
+        kind = {"cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}[name]
+        raise UserError(
+            Problem(
+                what=f"compute.device = {name}: torch {torch.__version__} sees no such device",
+                allowed=", ".join(["auto", *(kind for kind, found in there.items() if found)]),
+                fix=f"run on a machine with {kind} and a torch build for it, "
+                "or set compute.device to auto",
+            )
+        )
+    return torch.device(name)

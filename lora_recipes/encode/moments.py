@@ -1,0 +1,67 @@
+"""Pictures to the moments of the VAE's posterior.
+
+C: channels, H, W: rows and columns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from torch import Tensor
+
+from lora_recipes.encode.reuse import Encoded
+from lora_recipes.errors import Problem, UserError
+
+
+def read_picture(path: Path) -> Tensor:
+    """[3, H, W] float32 in [-1, 1]: 2 · value / 255 - 1, as diffusers' VaeImageProcessor has it."""
+    with Image.open(path) as picture:
+        pixels_HWC = np.asarray(picture.convert("RGB"), dtype=np.float32) / 255.0
+    return 2.0 * torch.from_numpy(pixels_HWC.transpose(2, 0, 1).copy()) - 1.0
+
+
+@torch.no_grad()
+def encode_picture(vae: AutoencoderKL, picture_CHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the VAE's posterior, unscaled.
+
+    One picture per call: batches of 4 differ from single pictures by 1e-6.
+
+    Args:
+        picture_CHW: [3, H, W] float32 in [-1, 1]; H and W are multiples of the VAE's factor.
+
+    Returns:
+        mean and std, each [4, H / 8, W / 8] float32 on the CPU.
+
+    Source: Kingma & Welling 2013, arXiv:1312.6114; diffusers, DiagonalGaussianDistribution.
+    """
+    picture_1CHW = picture_CHW[None].to(vae.device, vae.dtype)
+    posterior = vae.encode(picture_1CHW).latent_dist
+    mean_CHW = posterior.mean[0].float()
+    std_CHW = torch.exp(0.5 * posterior.logvar[0].float())
+    return mean_CHW.cpu(), std_CHW.cpu()
+
+
+def encode_file(vae: AutoencoderKL, path: Path, name: str) -> Encoded:
+    """The moments of one prepared picture; `name` is how the user knows it.
+
+    Raises:
+        UserError: the VAE gave NaN or infinity.
+    """
+    mean_CHW, std_CHW = encode_picture(vae, read_picture(path))
+    if not (mean_CHW.isfinite().all() and std_CHW.isfinite().all()):
+        half = vae.dtype == torch.float16
+        raise UserError(
+            Problem(
+                where=name,
+                what="the VAE gives NaN or infinity for this picture",
+                fix="set encode.vae_precision to fp32, or base.vae to a VAE made for fp16 "
+                "(madebyollin/sdxl-vae-fp16-fix)"
+                if half
+                else "the VAE's weights are damaged; fetch base.model or base.vae again",
+            )
+        )
+    return Encoded({"mean": mean_CHW, "std": std_CHW}, {})

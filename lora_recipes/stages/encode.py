@@ -1,0 +1,38 @@
+"""The encode stage: prepared pictures and captions → the latents and embeddings to train on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.encode import Encode
+from lora_recipes.reporting import Reporter
+
+
+def run(root: Path, report: Reporter) -> None:
+    """Encode `build/images/` into `build/encoded/`, using again what is known in `.lora/`.
+
+    Raises:
+        UserError: as `lora_recipes.encode.build.encode`; no output is left then.
+    """
+    from lora_recipes.encode.build import Places, Settings, encode
+    from lora_recipes.encode.pictures import read_manifest_hash, read_pictures
+
+    settings = Settings(
+        base=read_section(root, "base", Base),
+        encode=read_section(root, "encode", Encode),
+        compute=read_section(root, "compute", Compute),
+        code=str(read_value(root, "code.encode")),
+    )
+    # DVC's experiments run in throw-away copies; DVC_ROOT is the user's project even there.
+    own = Path(os.environ.get("DVC_ROOT") or root) / ".lora"
+    encode(
+        read_pictures(root / "build/images"),
+        settings,
+        read_manifest_hash(root / "build/manifest.json"),
+        Places(root=root, out=root / "build/encoded", own=own),
+        report,
+    )
