@@ -1,0 +1,184 @@
+"""Every key of a recipe with what is known about it, read from the sections themselves."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from pydantic.fields import FieldInfo
+
+from lora_recipes.recipe.model import SECTIONS, Recipe
+from lora_recipes.recipe.sections.runtime import Runtime
+from lora_recipes.recipe.sections.section import Advised, Allowed, Section
+
+_OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a recipe."""
+
+    name: str
+    """Dotted: `train.learning_rate`."""
+
+    default: Any
+    """As YAML would hold it (lists, not tuples). None where the key has to be given."""
+
+    allowed: str
+    """What the key may hold, in words."""
+
+    advised: Advised | None
+    """The range in which it is known to work."""
+
+    words: tuple[str, ...]
+    """The words among what is allowed, for near misses."""
+
+    text: str
+    """Its documentation."""
+
+    @property
+    def required(self) -> bool:
+        """Whether the key has no default."""
+        return self.default is None
+
+
+@functools.cache
+def recipe_keys() -> dict[str, Key]:
+    """Every key of a recipe by its dotted name, in the order of the pipeline."""
+    return {key.name: key for key in _keys(Recipe, "")}
+
+
+@functools.cache
+def runtime_keys() -> dict[str, Key]:
+    """Every key of params.yaml's `runtime`, by its dotted name."""
+    return {key.name: key for key in _keys(Runtime, "runtime.")}
+
+
+def overridable_keys() -> dict[str, Key]:
+    """The keys that params.yaml can override: all those inside the sections."""
+    return {name: key for name, key in recipe_keys().items() if name.partition(".")[0] in SECTIONS}
+
+
+def section_texts() -> dict[str, str]:
+    """What each section is about, by its dotted name: `train`, `train.adafactor`, …"""
+    return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}
+
+
+def section_of(info: FieldInfo) -> type[Section] | None:
+    """The section that a field holds, or None where it holds a value."""
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML would hold it."""
+    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
+
+
+def show(value: Any) -> str:
+    """A value as a user would write it into a recipe; text that looks like more is quoted."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(show, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {show(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, str) and (value == "" or _OTHER_THAN_TEXT.fullmatch(value)):
+        return f"'{value}'"
+    return str(value)
+
+
+def _keys(section: type[Section], prefix: str) -> Iterator[Key]:
+    for field, info in section.model_fields.items():
+        name = prefix + (info.alias or field)
+        inner = section_of(info)
+        if inner is not None:
+            yield from _keys(inner, name + ".")
+        else:
+            yield _key(name, info)
+
+
+def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
+    for field, info in section.model_fields.items():
+        inner = section_of(info)
+        if inner is not None:
+            yield prefix + field, inner.__doc__ or ""
+            yield from _section_texts(inner, f"{prefix}{field}.")
+
+
+def _key(name: str, info: FieldInfo) -> Key:
+    kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    return Key(
+        name=name,
+        default=None if info.is_required() else plain_value(info.default),
+        allowed=", or ".join(_in_words(kind, ())),
+        advised=next((item for item in info.metadata if isinstance(item, Advised)), None),
+        words=tuple(_words(kind)),
+        text=info.description or "",
+    )
+
+
+def _in_words(kind: Any, limits: tuple[Any, ...]) -> list[str]:
+    """The alternatives of a type, each in words."""
+    if get_origin(kind) is Annotated:
+        inner, *more = get_args(kind)
+        return _in_words(inner, (*_flat(more), *limits))
+    told = [item.text for item in limits if isinstance(item, Allowed)]
+    if told:
+        return told[:1]
+    if get_origin(kind) in (Union, UnionType):
+        return [words for part in get_args(kind) for words in _in_words(part, limits)]
+    return [_one_in_words(kind, limits)]
+
+
+def _one_in_words(kind: Any, limits: tuple[Any, ...]) -> str:
+    if get_origin(kind) is Literal:
+        *first, last = map(str, get_args(kind))
+        return " or ".join([", ".join(first), last] if first else [last])
+    if get_origin(kind) is tuple:
+        return "a list of: " + " or ".join(_in_words(get_args(kind)[0], ()))
+    if kind in (bool, str):
+        return "true or false" if kind is bool else "a text"
+    return ("a whole number" if kind is int else "a number") + _span(limits)
+
+
+def _words(kind: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    elif get_origin(kind) in (Union, UnionType, Annotated):
+        for part in get_args(kind):
+            yield from _words(part)
+
+
+def _flat(limits: list[Any]) -> Iterator[Any]:
+    for item in limits:
+        if isinstance(item, FieldInfo):
+            yield from item.metadata
+        else:
+            yield item
+
+
+def _span(limits: tuple[Any, ...]) -> str:
+    """` from 1 to 1024`, ` above 0 up to 0.1`, ` from 64 to 4096, a multiple of 8`."""
+    found = {type(item): item for item in limits}
+    text = ""
+    if Ge in found:
+        text += f" from {_number(found[Ge].ge)}"
+    if Gt in found:
+        text += f" above {_number(found[Gt].gt)}"
+    if Le in found:
+        text += f" {'to' if Ge in found else 'up to'} {_number(found[Le].le)}"
+    if Lt in found:
+        text += f" {'to' if Ge in found else 'and'} below {_number(found[Lt].lt)}"
+    if MultipleOf in found:
+        text += f", a multiple of {found[MultipleOf].multiple_of}"
+    return text
+
+
+def _number(limit: Any) -> str:
+    return "2^63 - 1" if limit == 2**63 - 1 else f"{limit:,}"

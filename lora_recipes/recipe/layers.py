@@ -1,0 +1,93 @@
+"""The files that a recipe is made of: itself, and what it extends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe import yamlfile
+from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.yamlfile import Source
+
+FOLDER = "recipes"
+"""Where recipes stand, in the project's folder."""
+
+
+def recipe_names(root: Path) -> list[str]:
+    """The names of all recipes of a project, sorted."""
+    return sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))
+
+
+def recipe_path(root: Path, name: str) -> Path:
+    """The file of a recipe."""
+    return root / FOLDER / f"{name}.yaml"
+
+
+def chain(root: Path, name: str, where: str = "", asked: str = "") -> list[Source]:
+    """A recipe's file and, after it, each file that the one before extends.
+
+    Args:
+        root: the project's folder.
+        name: the recipe.
+        where: file and line that asked for it, for messages.
+        asked: what stands there, `recipe = x`.
+
+    Raises:
+        UserError: a file is missing or is not YAML, or the files extend one another in a ring.
+    """
+    sources: list[Source] = []
+    names: list[str] = []
+    while name != "none":
+        if name in names:
+            raise UserError(_loop(where, asked, [*names, name]))
+        source = _read(root, name, where, asked)
+        sources.append(source)
+        names.append(name)
+        parent = source.data.get("extends", "none")
+        if not isinstance(parent, str):
+            break  # the check of the file's structure says what is wrong
+        where, asked, name = source.where(("extends",)), f"extends = {parent}", parent
+    return sources
+
+
+def in_file_order(problems: list[Problem], sources: list[Source]) -> list[Problem]:
+    """Problems sorted by file (params.yaml, the recipe, what it extends) and line, none twice."""
+    ranks = {source.shown: rank for rank, source in enumerate(sources)}
+
+    def place(problem: Problem) -> tuple[int, int]:
+        file, _, line = problem.where.partition(":")
+        return ranks.get(file, len(ranks)), int(line) if line.isdigit() else 0
+
+    return sorted(dict.fromkeys(problems), key=place)
+
+
+def sorter(sources: list[Source]) -> Callable[[list[Problem]], list[Problem]]:
+    """`in_file_order` for these files."""
+    return lambda problems: in_file_order(problems, sources)
+
+
+def _read(root: Path, name: str, where: str, asked: str) -> Source:
+    known = recipe_names(root)
+    if name not in known:
+        raise UserError(
+            Problem(
+                where=where,
+                what=asked or f"there is no recipe {name}",
+                allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
+                fix=did_you_mean(
+                    name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"
+                ),
+            )
+        )
+    return yamlfile.read(recipe_path(root, name), f"{FOLDER}/{name}.yaml")
+
+
+def _loop(where: str, asked: str, names: list[str]) -> Problem:
+    ring = names[names.index(names[-1]) :]
+    return Problem(
+        where=where,
+        what=f"{asked} closes a ring: {' → '.join(ring)}",
+        allowed="a recipe that does not extend this one, directly or through others",
+        fix="remove one of these `extends`",
+    )

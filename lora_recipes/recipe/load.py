@@ -1,0 +1,217 @@
+"""From files to a valid recipe, or to everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe import yamlfile
+from lora_recipes.recipe.fields import overridable_keys
+from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_names, recipe_path
+from lora_recipes.recipe.merge import Merged, lookup, merge, merge_runtime
+from lora_recipes.recipe.model import SECTIONS, Recipe
+from lora_recipes.recipe.params import FILE as PARAMS
+from lora_recipes.recipe.rule import Moment
+from lora_recipes.recipe.rules import broken
+from lora_recipes.recipe.sections.runtime import Runtime
+from lora_recipes.recipe.structure import Checked, check_params, check_recipe
+from lora_recipes.recipe.values import names_only, outside_advised, validate, without
+from lora_recipes.recipe.yamlfile import Key, Source, dotted
+
+__all__ = [
+    "Loaded",
+    "Params",
+    "Resolved",
+    "load_recipe",
+    "recipe_names",
+    "resolve",
+    "validate_recipe",
+]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A valid recipe by itself, without params.yaml."""
+
+    recipe: Recipe
+    path: Path
+    warnings: tuple[Problem, ...]
+    where: Callable[[str], str]
+    """`file:line` of a dotted key; the recipe's file where no line sets it."""
+
+    values: dict[str, Any]
+    """Merged and interpolated, as plain values."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """What params.yaml says beside its overrides."""
+
+    recipe: str
+    data: str
+    runtime: Runtime
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A valid recipe with params.yaml laid over it: what a run does."""
+
+    recipe: Recipe
+    params: Params
+    overridden: dict[str, Any]
+    """Dotted keys whose value is not the recipe's own, with the recipe's own value."""
+
+    warnings: tuple[Problem, ...]
+    where: Callable[[str], str]
+    """`file:line` of a dotted key; the recipe's file where no line sets it."""
+
+
+@dataclass
+class _Built:
+    """What became of some layers: a recipe if all is well, problems, warnings."""
+
+    recipe: Recipe | None
+    merged: Merged
+    problems: list[Problem]
+    warnings: list[Problem]
+    where: Callable[[Key], str]
+
+
+def load_recipe(root: Path, name: str, *, strict: bool = False) -> Loaded:
+    """Read `recipes/<name>.yaml` with what it extends.
+
+    Args:
+        root: the project's folder.
+        name: the recipe, without `.yaml`.
+        strict: warnings are errors.
+
+    Raises:
+        UserError: all problems of the recipe, in file order.
+    """
+    layers = _recipe_layers(chain(root, name))
+    built = _build(root, layers, "recipe")
+    _stop_at(built.problems, built.warnings, [layer.source for layer in layers], strict)
+    assert built.recipe is not None
+    return Loaded(
+        built.recipe,
+        recipe_path(root, name),
+        tuple(in_file_order(built.warnings, [layer.source for layer in layers])),
+        _by_name(built.where),
+        built.merged.values,
+    )
+
+
+def validate_recipe(root: Path, name: str, *, strict: bool = False) -> list[Problem]:
+    """The warnings of a recipe by itself; its errors are raised as by `load_recipe`."""
+    return list(load_recipe(root, name, strict=strict).warnings)
+
+
+def resolve(root: Path, *, strict: bool = False) -> Resolved:
+    """Read params.yaml and its recipe, and lay the one over the other.
+
+    Args:
+        root: the folder that holds params.yaml.
+        strict: warnings are errors.
+
+    Raises:
+        UserError: all problems of both, in file order.
+    """
+    params = check_params(yamlfile.read(root / PARAMS, PARAMS))
+    runtime, problems = _runtime(params)
+    sources = [params.source]
+    recipe = params.data.get("recipe")
+    if not isinstance(recipe, str) or not isinstance(params.data.get("data"), str):
+        raise UserError(in_file_order([*params.problems, *problems], sources))
+    where = params.source.where(("recipe",))
+    try:
+        own = _recipe_layers(chain(root, recipe, where, f"recipe = {recipe}"))
+    except UserError as error:
+        every = [*params.problems, *problems, *error.problems]
+        raise UserError(in_file_order(every, sources)) from error
+    sources += [layer.source for layer in own]
+    built = _build(root, [_overrides(params), *own], "run")
+    _stop_at([*problems, *built.problems], built.warnings, sources, strict)
+    assert built.recipe is not None
+    assert runtime is not None
+    return Resolved(
+        recipe=built.recipe,
+        params=Params(recipe, params.data["data"], runtime),
+        overridden=_overridden(merge(own).values, built.merged.values),
+        warnings=tuple(in_file_order(built.warnings, sources)),
+        where=_by_name(built.where),
+    )
+
+
+def _recipe_layers(sources: list[Source]) -> list[Checked]:
+    return [check_recipe(source, Path(source.shown).stem) for source in sources]
+
+
+def _overrides(params: Checked) -> Checked:
+    sections = {name: value for name, value in params.data.items() if name in SECTIONS}
+    return Checked(params.source, sections, params.problems)
+
+
+def _build(root: Path, layers: list[Checked], moment: Moment) -> _Built:
+    merged = merge(layers)
+    own = next(layer.source for layer in layers if layer.source.shown.startswith(FOLDER))
+
+    def where(key: Key) -> str:
+        return merged.where(key) or own.shown
+
+    def placed(problems: Iterator[Problem]) -> Iterator[Problem]:
+        return (replace(problem, where=problem.where or own.shown) for problem in problems)
+
+    recipe, wrong = validate(Recipe, merged.values, (), where, lambda key: lookup(merged.raw, key))
+    looked_at = recipe or without(merged.values, wrong)
+    bad = {dotted(names_only(key)) for key in wrong}.union(merged.bad, *(it.bad for it in layers))
+    return _Built(
+        recipe=recipe,
+        merged=merged,
+        problems=[
+            *(problem for layer in layers for problem in layer.problems),
+            *merged.problems,
+            *wrong.values(),
+            *placed(broken(looked_at, root, merged.where, level="error", moment=moment, bad=bad)),
+        ],
+        warnings=[
+            *placed(broken(looked_at, root, merged.where, level="warning", moment=moment, bad=bad)),
+            *outside_advised(looked_at, where),
+        ],
+        where=where,
+    )
+
+
+def _runtime(params: Checked) -> tuple[Runtime | None, list[Problem]]:
+    merged = merge_runtime(params)
+    runtime, wrong = validate(
+        Runtime,
+        merged.values.get("runtime", {}),
+        ("runtime",),
+        params.source.where,
+        lambda key: lookup(merged.raw, key),
+    )
+    return runtime, [*merged.problems, *wrong.values()]
+
+
+def _stop_at(
+    problems: list[Problem], warnings: list[Problem], sources: list[Source], strict: bool
+) -> None:
+    every = problems + (warnings if strict else [])
+    if every:
+        raise UserError(in_file_order(every, sources))
+
+
+def _overridden(own: dict[str, Any], final: dict[str, Any]) -> dict[str, Any]:
+    keys = {name: tuple(name.split(".")) for name in overridable_keys()}
+    return {
+        name: lookup(own, key)
+        for name, key in keys.items()
+        if lookup(own, key) != lookup(final, key)
+    }
+
+
+def _by_name(where: Callable[[Key], str]) -> Callable[[str], str]:
+    return lambda name: where(tuple(name.split(".")))

@@ -1,0 +1,98 @@
+"""How much memory a training takes, from counted figures; said with how sure they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lora_recipes.recipe.model import Recipe
+from lora_recipes.recipe.shapes import POCKET
+
+GIB = 2**30
+
+SDXL_UNET = 2_567_463_684
+"""Weights of SDXL's UNet, counted."""
+
+ACTIVATIONS = 5.30 * GIB
+"""What one picture of 1024² keeps for the way back in bf16, attention targets, counted."""
+
+CHECKPOINTED = 0.51 * GIB
+"""The same with gradient checkpointing."""
+
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The parts of a training's memory, in bytes."""
+
+    base: int
+    """The frozen UNet. Text encoders and VAE are gone before training."""
+
+    activations: int | None
+    """What is kept for the way back; None where it was never counted."""
+
+    adapter: int
+    """The adapter's weights and their gradients, in fp32."""
+
+    optimizer: int
+
+    @property
+    def total(self) -> int:
+        """All parts that were counted."""
+        return self.base + (self.activations or 0) + self.adapter + self.optimizer
+
+    def __str__(self) -> str:
+        parts = [("base", self.base), ("adapter", self.adapter), ("optimizer", self.optimizer)]
+        if self.activations is not None:
+            parts.insert(1, ("activations", self.activations))
+        listed = ", ".join(f"{name} {_size(size)}" for name, size in parts)
+        sure = (
+            "counted from shapes, not measured; torch's own buffers come on top"
+            if self.activations is not None
+            else "without activations, which were not counted for this model"
+        )
+        return f"about {_size(self.total)} while training ({listed}; {sure})"
+
+
+def estimate(recipe: Recipe, weights: int) -> Memory:
+    """The memory of a training.
+
+    Args:
+        recipe: valid.
+        weights: how many weights the adapter has.
+    """
+    bytes_each = _BYTES[recipe.compute.precision]
+    pocket = recipe.base.model == "pocket"
+    unet = _pocket_weights() if pocket else SDXL_UNET
+    return Memory(
+        base=bytes_each * unet,
+        activations=None if pocket else _activations(recipe, bytes_each),
+        adapter=2 * 4 * weights,
+        optimizer=_optimizer(recipe, weights),
+    )
+
+
+def _activations(recipe: Recipe, bytes_each: int) -> int:
+    """They grow with the area, the batch and the size of a number."""
+    size = recipe.prepare.resolution
+    area = size**2 if isinstance(size, int) else math.prod(size)
+    one = CHECKPOINTED if recipe.compute.gradient_checkpointing else ACTIVATIONS
+    return int(one * area / 1024**2 * recipe.train.batch_size * bytes_each / 2)
+
+
+def _optimizer(recipe: Recipe, weights: int) -> int:
+    """AdamW keeps two numbers per weight; Adafactor two per row and column, hardly any."""
+    if recipe.train.optimizer == "adamw":
+        return 2 * 4 * weights
+    momentum = 0 if recipe.train.adafactor.beta1 == "none" else 4 * weights
+    return momentum + 4 * weights // recipe.lora.rank
+
+
+def _pocket_weights() -> int:
+    """The pocket's UNet lies in fp16 in the package: two bytes a weight."""
+    return sum(file.stat().st_size for file in POCKET.glob("*.safetensors")) // 2
+
+
+def _size(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"

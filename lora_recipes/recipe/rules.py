@@ -1,0 +1,87 @@
+"""All rules between keys, and checking them. They fire before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from lora_recipes.errors import Problem
+from lora_recipes.recipe import rules_rest, rules_train
+from lora_recipes.recipe.fields import show
+from lora_recipes.recipe.length import problems_for_images
+from lora_recipes.recipe.model import Recipe
+from lora_recipes.recipe.rule import Finding, Level, Moment, Rule
+from lora_recipes.recipe.values import value_of
+from lora_recipes.recipe.yamlfile import Key, dotted
+
+RULES: tuple[Rule, ...] = tuple(
+    sorted(
+        (
+            item
+            for module in (rules_rest, rules_train)
+            for item in vars(module).values()
+            if isinstance(item, Rule)
+        ),
+        key=lambda rule: rule.id,
+    )
+)
+"""Every rule, by id."""
+
+
+def broken(
+    recipe: Recipe,
+    root: Path,
+    where: Callable[[Key], str],
+    *,
+    level: Level,
+    moment: Moment,
+    bad: Iterable[str] = (),
+) -> Iterator[Problem]:
+    """A problem for each rule that a recipe breaks.
+
+    Args:
+        recipe: a valid recipe.
+        root: the project's folder, to tell local models from Hugging Face ids.
+        where: finds `file:line` of a key; empty where no file sets it.
+        level: errors or warnings.
+        moment: `recipe` for a recipe by itself, `run` for one that params.yaml completed.
+        bad: dotted keys with problems of their own; rules about them wait.
+    """
+    bad = list(bad)
+    for rule in RULES:
+        if rule.level != level or (rule.moment == "run" and moment == "recipe"):
+            continue
+        if any(rule.touches(key) for key in bad):
+            continue
+        for finding in rule.check(recipe, root):
+            name = finding.key.split(".")
+            value = value_of(recipe, finding.key)
+            key: Key = tuple(name)
+            if finding.position is not None:
+                key, value = (*key, finding.position), value[finding.position]
+            yield Problem(
+                where=where(key) or _nearest_place(rule, finding, where),
+                what=f"{dotted(key)} = {show(value)}{finding.beside}",
+                allowed=finding.allowed,
+                fix=finding.fix,
+            )
+
+
+def for_images(
+    recipe: Recipe, images: int, where: Callable[[str], str] = lambda key: ""
+) -> list[Problem]:
+    """What is wrong with a recipe for so many images.
+
+    Args:
+        recipe: a valid recipe.
+        images: how many are trained on, each counted as often as its own `repeats` say.
+        where: finds `file:line` of a dotted key.
+    """
+    return problems_for_images(recipe.train, images, where)
+
+
+def _nearest_place(rule: Rule, finding: Finding, where: Callable[[Key], str]) -> str:
+    """Where another key of the rule is set: the reported one is at its default."""
+    names = [finding.cause] if finding.cause else rule.keys
+    places = (where(tuple(name.split("."))) for name in names)
+    return next((place for place in places if place), "")

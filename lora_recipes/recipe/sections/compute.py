@@ -1,0 +1,62 @@
+"""Where the numbers are computed. These settings change bytes, so they are part of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lora_recipes.recipe.sections.section import Advised, Section
+
+
+class Compute(Section):
+    """Where and how precisely numbers are computed. Changes bytes, so it is part of a run."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute: `auto` takes an NVIDIA GPU, then Apple's, then the CPU.
+
+    With: `compute.precision`; bytes repeat on the same model of device only.
+    Source: this project.
+    """
+
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """The precision of the frozen base model. The adapter itself is always fp32.
+
+    `fp32`: twice the memory, the reference. `bf16`: the usual choice on a GPU. `fp16`: for GPUs
+    without bf16; needs loss scaling, which is done for you; not on a CPU.
+    With: `compute.device`.
+    Source: Micikevicius et al. 2018, arXiv:1710.03740; the default is assumed, not published.
+    """
+
+    threads: Annotated[int, Field(ge=1, le=1024), Advised(1, 64)] = 1
+    """CPU threads. Never taken from the number of cores: 1 and 2 threads give different bits.
+
+    Higher: faster on a CPU. Lower: leaves cores to others; on a GPU 1 is enough.
+    With: `compute.device`.
+    Source: this project, measured (oneDNN convolutions in fp32).
+    """
+
+    attention: Literal["sdpa", "math"] = "sdpa"
+    """How attention is computed: torch's fused kernels (`sdpa`) or its plain formula (`math`).
+
+    `math` is slower and needs more memory; the reference to compare with.
+    With: `compute.deterministic`.
+    Source: torch.nn.functional.scaled_dot_product_attention.
+    """
+
+    gradient_checkpointing: bool = False
+    """Whether activations are computed again on the way back instead of being kept.
+
+    `true` saves most of the activations' memory (SDXL at 1024: 5.3 → 0.5 GiB) and costs about a
+    third more time.
+    With: `train.batch_size`, `prepare.resolution`.
+    Source: Chen et al. 2016, arXiv:1604.06174; figures counted by this project.
+    """
+
+    deterministic: bool = True
+    """Whether only algorithms that repeat to the bit are used.
+
+    `false` may be a little quicker, and two runs differ.
+    With: `compute.attention`.
+    Source: torch.use_deterministic_algorithms.
+    """

@@ -1,0 +1,65 @@
+"""Which pictures, and which words go with them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Section
+
+Manifest = Annotated[
+    str,
+    Field(pattern=r"^(unpinned|sha256:[0-9a-f]{64})$"),
+    Allowed("unpinned, or sha256: and 64 hex digits"),
+]
+
+
+class Dataset(Section):
+    """Which pictures (a hash; params.yaml says where they lie) and which words go with them."""
+
+    manifest: Manifest = "unpinned"
+    """The hash of the data that this recipe is meant for, or `unpinned`.
+
+    With: `lora-recipes pin` writes it. If the data differ from it, the dataset stage fails and
+    names the files; unpinned data run with a warning.
+    Source: this project.
+    """
+
+    trigger: Name = "none"
+    """The word that will stand for the subject, or `none`.
+
+    A rare word is best: one that the base model has no picture of.
+    With: fills `{trigger}` in `dataset.template` and `sample.prompts`; images with a caption of
+    their own keep it.
+    Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2.
+    """
+
+    class_word: Name = "none"
+    """What kind of thing the subject is (dog, toy, person), or `none`.
+
+    With: fills `{class_word}` in `dataset.template` and `sample.prompts`.
+    Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2.
+    """
+
+    template: Name = "a photo of {trigger} {class_word}"
+    """The caption of images that have none of their own.
+
+    With: may use `{trigger}` and `{class_word}`. Not used for an image with a caption file, a
+    line in metadata.jsonl or a `N_name` folder.
+    Source: diffusers, examples/dreambooth/README_sdxl.md (`--instance_prompt`).
+    """
+
+    heldout: Folder = "none"
+    """The sub-folder with pictures of the subject that are never trained on, or `none`.
+
+    With: gives the metrics "did it learn?"; absent, they are absent too.
+    Source: spacepxl/demystifying-sd-finetuning (held-out loss).
+    """
+
+    others: Folder = "none"
+    """The sub-folder with pictures of other things, never trained on, or `none`.
+
+    With: gives the metrics "did it forget?"; absent, they are absent too.
+    Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.3 (language drift).
+    """

@@ -1,0 +1,195 @@
+"""Reading a YAML file as YAML 1.2, with the line of every key, and its mistakes in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
+
+from lora_recipes.errors import Problem, UserError
+
+Key = tuple[str | int, ...]
+"""The way to a value: names of mappings, positions in lists."""
+
+MOST_VALUES = 10_000
+"""More values than any recipe needs; stops files whose aliases multiply."""
+
+_FIXES = (
+    ("duplicate key", "keep one of the two"),
+    (r"'\t'", "indent with spaces, not with tabs"),
+    ("another document", "keep one document: remove the line with ---"),
+    ("undefined alias", "quote a text that starts with *"),
+    ("mapping values are not allowed", "quote a text that holds a colon, or indent the line"),
+    ("constructor for the tag", "remove the tag, or quote a text that starts with !"),
+    ("cannot start any token", "quote the text"),
+    ("unexpected end of stream", "close the quotes"),
+    ("expected ',' or ']'", "close the bracket"),
+    ("expected ',' or '}'", "close the brace"),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One YAML file: its values and the lines on which they are set."""
+
+    shown: str
+    """The file's name as messages show it, relative to the project."""
+
+    data: dict[str, Any]
+    lines: dict[Key, int] = field(default_factory=dict)
+
+    def where(self, key: Key) -> str:
+        """`file:line` of a key, or of the nearest mapping around it that has a line."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.lines:
+                return f"{self.shown}:{self.lines[key[:length]]}"
+        return self.shown
+
+
+def read(path: Path, shown: str) -> Source:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        UserError: not readable, not UTF-8, not YAML 1.2, not a mapping with text keys, or with
+            values that are not plain text, numbers, true/false, lists and mappings.
+    """
+    text = _text(path, shown)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        node = yaml.compose(text)
+        data = {} if node is None else yaml.constructor.construct_document(node)
+    except MarkedYAMLError as error:
+        raise UserError(_translate(error, shown)) from error
+    except ReaderError as error:
+        where = f"{shown}:{text[: error.position].count(chr(10)) + 1}"
+        what = f"is not YAML: the character {error.character:#04x}"
+        raise UserError(_unreadable(where, what, "remove the character")) from error
+    lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
+    source = Source(shown, data, lines)
+    if not isinstance(data, dict):
+        raise UserError(
+            Problem(
+                where=f"{shown}:{lines.get((), 1)}",
+                what=f"the file is {describe(data)}",
+                allowed="`key: value` lines",
+                fix="start from one of the shipped recipes",
+            )
+        )
+    problems = list(_odd_values(source, data))
+    if problems:
+        raise UserError(problems)
+    return source
+
+
+def describe(value: Any) -> str:
+    """What kind of thing a value is, in words."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+    kinds |= {list: "a list", dict: "a mapping", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def dotted(key: Key) -> str:
+    """`("sample", "seeds", 1)` as `sample.seeds[1]`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _text(path: Path, shown: str) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(_unreadable(shown, "is missing", "run this in the project's folder")) from (
+            error
+        )
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(
+            _unreadable(f"{shown}:{line}", "is not UTF-8 text", "save the file as UTF-8")
+        ) from error
+    except OSError as error:
+        raise UserError(
+            _unreadable(shown, f"cannot be read: {error.strerror}", "check the file's permissions")
+        ) from error
+    if match := re.search(r"^%YAML\s+(?!1\.2\s*$).*$", text, flags=re.MULTILINE):
+        line = text[: match.start()].count("\n") + 1
+        raise UserError(
+            Problem(
+                where=f"{shown}:{line}",
+                what=f"asks for another YAML: {match.group().strip()}",
+                allowed="YAML 1.2, as DVC reads it",
+                fix="remove the line",
+            )
+        )
+    return text
+
+
+def _unreadable(where: str, what: str, fix: str) -> Problem:
+    return Problem(where=where, what=what, fix=fix)
+
+
+def _translate(error: MarkedYAMLError, shown: str) -> Problem:
+    message = error.problem or "cannot be understood"
+    fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
+    mark = error.problem_mark or error.context_mark
+    if match := re.match(r'found duplicate key "(.*?)"', message):
+        message = f"{match.group(1)} stands here twice"
+    where = f"{shown}:{mark.line + 1}" if mark is not None else shown
+    return Problem(where=where, what=f"is not YAML: {message}", fix=fix)
+
+
+def _lines(node: Any, key: Key) -> Iterator[tuple[Key, int]]:
+    """The line of every key and list item under a node, the first line being 1."""
+    if node.id == "mapping":
+        for name, value in node.value:
+            yield (*key, name.value), name.start_mark.line + 1
+            yield from _lines(value, (*key, name.value))
+    elif node.id == "sequence":
+        for position, value in enumerate(node.value):
+            yield (*key, position), value.start_mark.line + 1
+            yield from _lines(value, (*key, position))
+
+
+def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
+    """Keys that are no text, and values of kinds that only YAML knows."""
+    todo: list[tuple[Key, Any]] = [((), data)]
+    for count, (key, value) in enumerate(todo):
+        if count > MOST_VALUES:
+            yield Problem(
+                where=source.shown,
+                what=f"holds more than {MOST_VALUES} values",
+                fix="remove the aliases (*name) that multiply them",
+            )
+            return
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if isinstance(name, str):
+                    todo.append(((*key, name), inner))
+                else:
+                    yield _odd_key(source, key, name)
+        elif isinstance(value, list):
+            todo.extend(((*key, position), inner) for position, inner in enumerate(value))
+        elif value is not None and not isinstance(value, (str, int, float)):
+            yield Problem(
+                where=source.where(key),
+                what=f"{dotted(key)} = {value} is read as {describe(value)}",
+                allowed="a text, a number, true or false, a list",
+                fix="put it into quotes if it is meant as text",
+            )
+
+
+def _odd_key(source: Source, key: Key, name: object) -> Problem:
+    return Problem(
+        where=source.where((*key, str(name))),
+        what=f"the key {name} is read as {describe(name)}",
+        allowed="a name",
+        fix="put it into quotes if it is meant as text",
+    )

@@ -1,0 +1,349 @@
+"""The rules between keys: each fires where it should, in these words, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+
+from lora_recipes.recipe.fields import recipe_keys, section_texts
+from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
+from lora_recipes.recipe.rules import RULES, for_images
+from tests.recipe.conftest import message
+
+ONE_LENGTH = "one of train.epochs and train.steps as a number, the other auto"
+BRACES = "{trigger} and {class_word}"
+
+BROKEN = [
+    (
+        "epochs-or-steps",
+        "train: {steps: 100}",
+        "train.steps = 100 beside train.epochs = 1",
+        ONE_LENGTH,
+        "write `epochs: auto` to train for exactly so many steps, or `steps: auto`",
+    ),
+    (
+        "epochs-or-steps",
+        "train: {epochs: auto}",
+        "train.epochs = auto beside train.steps = auto",
+        ONE_LENGTH,
+        "give train.epochs or train.steps a number",
+    ),
+    (
+        "passes-within-reason",
+        "train: {repeats: 100, epochs: 100000}",
+        "train.repeats = 100 beside train.epochs = 100000",
+        "train.repeats × train.epochs up to 1,000,000",
+        "lower one of the two",
+    ),
+    (
+        "warmup-shorter-than-training",
+        "train: {epochs: auto, steps: 100, scheduler: linear, warmup_steps: 100}",
+        "train.warmup_steps = 100 beside train.steps = 100",
+        "fewer than the training's 100 steps",
+        "lower train.warmup_steps, or train longer",
+    ),
+    (
+        "warmup-with-plain-constant",
+        "train: {warmup_steps: 10}",
+        "train.warmup_steps = 10 beside train.scheduler = constant",
+        "0 with the plain constant schedule",
+        "write `scheduler: constant_with_warmup`, or remove the warm-up",
+    ),
+    (
+        "restarts-of-another-schedule",
+        "train: {restarts: 3, scheduler: cosine}",
+        "train.restarts = 3 beside train.scheduler = cosine",
+        "1 with any schedule but cosine_with_restarts",
+        "write `scheduler: cosine_with_restarts`, or remove train.restarts",
+    ),
+    (
+        "power-of-another-schedule",
+        "train: {power: 2}",
+        "train.power = 2.0 beside train.scheduler = constant",
+        "1 with any schedule but polynomial",
+        "write `scheduler: polynomial`, or remove train.power",
+    ),
+    (
+        "polynomial-above-its-end",
+        "train: {scheduler: polynomial, learning_rate: 1e-7}",
+        "train.learning_rate = 1e-07 beside train.scheduler = polynomial",
+        "above 1e-07, where polynomial ends",
+        "raise it, or choose another train.scheduler",
+    ),
+    (
+        "relative-step-beside-a-rate",
+        "train: {adafactor: {relative_step: true}}",
+        "train.adafactor.relative_step = true beside train.learning_rate = 0.0001",
+        "true with train.learning_rate auto only",
+        "write `learning_rate: auto`, or `relative_step: false`",
+    ),
+    (
+        "auto-rate-needs-relative-step",
+        "train: {learning_rate: auto}",
+        "train.learning_rate = auto beside train.adafactor.relative_step = false",
+        "auto with train.adafactor.relative_step true only",
+        "write a number, such as 0.0001, or `relative_step: true` under train.adafactor",
+    ),
+    (
+        "auto-rate-needs-relative-step",
+        "train: {learning_rate: auto, optimizer: adamw}",
+        "train.learning_rate = auto beside train.optimizer = adamw",
+        "a number with this optimizer",
+        "write a number, such as 0.0001",
+    ),
+    (
+        "auto-rate-needs-constant",
+        "train: {learning_rate: auto, scheduler: cosine, adafactor: {relative_step: true}}",
+        "train.scheduler = cosine beside train.learning_rate = auto",
+        "constant with train.learning_rate auto",
+        "write `scheduler: constant`; the optimizer lowers its step size itself",
+    ),
+    (
+        "warmup-init-needs-relative-step",
+        "train: {adafactor: {warmup_init: true}}",
+        "train.adafactor.warmup_init = true beside train.adafactor.relative_step = false",
+        "true with train.adafactor.relative_step true only",
+        "write `warmup_init: false`, or `relative_step: true` and `learning_rate: auto`",
+    ),
+    (
+        "second-eps-needs-scale-parameter",
+        "train: {adafactor: {eps: [1e-30, 0.01]}}",
+        "train.adafactor.eps = [1e-30, 0.01] beside train.adafactor.scale_parameter = false",
+        "0.001 as the second number, which nothing uses here",
+        "change the first number only",
+    ),
+    (
+        "settings-of-the-other-optimizer",
+        "train: {optimizer: adamw, adafactor: {clip_threshold: 2}}",
+        "train.adafactor.clip_threshold = 2.0 beside train.optimizer = adamw",
+        "1.0, the default, while adafactor is not used",
+        "remove the line, or write `optimizer: adafactor`",
+    ),
+    (
+        "settings-of-the-other-optimizer",
+        "train: {adamw: {beta2: 0.99}}",
+        "train.adamw.beta2 = 0.99 beside train.optimizer = adafactor",
+        "0.999, the default, while adamw is not used",
+        "remove the line, or write `optimizer: adamw`",
+    ),
+    (
+        "snapshots-ascend",
+        "train: {snapshots: [0.5, 0.25, 0.5]}",
+        "train.snapshots = [0.5, 0.25, 0.5]",
+        "ascending numbers, none twice",
+        "write [0.25, 0.5]",
+    ),
+    (
+        "hub-ids-need-a-revision",
+        "base: {vae: madebyollin/sdxl-vae-fp16-fix}",
+        "base.vae_revision = none beside madebyollin/sdxl-vae-fp16-fix",
+        "the 40 hex digits of a commit, where the files are on Hugging Face",
+        "copy the commit from https://huggingface.co/madebyollin/sdxl-vae-fp16-fix/commits/main; "
+        "a local folder has to exist",
+    ),
+    (
+        "hub-ids-need-a-revision",
+        "base: {revision: none}",
+        "base.revision = none beside stabilityai/stable-diffusion-xl-base-1.0",
+        "the 40 hex digits of a commit, where the files are on Hugging Face",
+        "copy the commit from "
+        "https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/commits/main; "
+        "a local folder has to exist",
+    ),
+    (
+        "revision-of-another-model",
+        "base: {model: someone/finetune}",
+        "base.model = someone/finetune",
+        "a base.revision of its own; 462165984030… is a commit of "
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "copy the commit from https://huggingface.co/someone/finetune/commits/main "
+        "into base.revision",
+    ),
+    (
+        "revision-of-nothing",
+        f"base: {{tokenizer_revision: {'a' * 40}}}",
+        f"base.tokenizer_revision = {'a' * 40} beside base.tokenizer = base",
+        "none while base.tokenizer is the base model's own",
+        "remove the line, or name a Hugging Face id in base.tokenizer",
+    ),
+    (
+        "fp16-needs-its-own-vae",
+        "encode: {vae_precision: fp16}",
+        "encode.vae_precision = fp16 beside base.vae = base",
+        "fp32 with the base model's own VAE, which overflows in fp16",
+        "write `vae_precision: fp32`, or set base.vae to madebyollin/sdxl-vae-fp16-fix",
+    ),
+    (
+        "template-uses-known-words",
+        "dataset: {template: 'a photo of {triger}'}",
+        "dataset.template = a photo of {triger}",
+        BRACES,
+        "did you mean trigger?",
+    ),
+    (
+        "prompts-use-known-words",
+        "sample: {prompts: [fine, 'a {colour} dog']}",
+        "sample.prompts[1] = a {colour} dog",
+        BRACES,
+        "take out {colour}",
+    ),
+    (
+        "prompts-need-their-trigger",
+        "sample: {prompts: ['a photo of {trigger}']}",
+        "sample.prompts[0] = a photo of {trigger} beside dataset.trigger = none",
+        "{trigger} only where dataset.trigger is given",
+        "set dataset.trigger in params.yaml, or write prompts without {trigger}",
+    ),
+    (
+        "heldout-and-others-differ",
+        "dataset: {heldout: extra, others: extra}",
+        "dataset.others = extra beside dataset.heldout = extra",
+        "another folder than dataset.heldout",
+        "put pictures of other things into a folder of their own, or write none",
+    ),
+    (
+        "seed-of-no-crop",
+        "prepare: {seed: 3}",
+        "prepare.seed = 3 beside prepare.crop = none",
+        "0 with any crop but random",
+        "write `crop: random`, or remove prepare.seed",
+    ),
+    (
+        "negative-prompt-needs-guidance",
+        "sample: {negative_prompt: blur, guidance: 1}",
+        "sample.negative_prompt = blur beside sample.guidance = 1",
+        "empty with sample.guidance 1",
+        "raise sample.guidance, or remove the negative prompt",
+    ),
+    (
+        "no-fp16-on-a-cpu",
+        "compute: {precision: fp16, device: cpu}",
+        "compute.precision = fp16 beside compute.device = cpu",
+        "fp32 or bf16 on a CPU",
+        "write `precision: fp32`",
+    ),
+]
+
+WARNED = [
+    (
+        "constant-with-warmup-of-nothing",
+        "train: {scheduler: constant_with_warmup}",
+        "train.scheduler = constant_with_warmup beside train.warmup_steps = 0",
+        "constant_with_warmup with train.warmup_steps above 0",
+        "give train.warmup_steps a number, or write `scheduler: constant`",
+    ),
+    (
+        "scale-parameter-is-slow",
+        "train: {adafactor: {scale_parameter: true}}",
+        "train.adafactor.scale_parameter = true",
+        "false is advised: weights that start at zero move about 1000 times slower",
+        "write `scale_parameter: false`",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case[0])
+def test_a_broken_rule_is_told(project, case):
+    _, written, what, allowed, fix = case
+    project.params(written + "\n")
+    assert message(lambda: resolve(project.root)) == (
+        f"params.yaml:3: {what}\n  allowed: {allowed}\n  fix:     {fix}"
+    )
+
+
+@pytest.mark.parametrize("case", WARNED, ids=lambda case: case[0])
+def test_a_doubtful_setting_is_warned_about(project, case):
+    _, written, what, allowed, fix = case
+    project.params(written + "\n")
+    assert [str(warning) for warning in resolve(project.root).warnings] == [
+        f"params.yaml:3: {what}\n  allowed: {allowed}\n  fix:     {fix}"
+    ]
+
+
+def test_every_rule_is_tested_here():
+    assert {rule.id for rule in RULES} == {case[0] for case in BROKEN + WARNED}
+    assert {rule.id for rule in RULES if rule.level == "warning"} == {case[0] for case in WARNED}
+
+
+def test_every_rule_names_keys_that_exist():
+    for rule in RULES:
+        assert set(rule.keys) <= {*recipe_keys(), *section_texts()}, rule.id
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "train: {learning_rate: auto, adafactor: {relative_step: true, warmup_init: true}}",
+        "train: {epochs: auto, steps: 100, scheduler: linear, warmup_steps: 99}",
+        "train: {scheduler: cosine_with_restarts, restarts: 3}",
+        "train: {scheduler: polynomial, power: 2}",
+        "train: {optimizer: adamw, adamw: {beta2: 0.99}}",
+        "train: {adamw: {beta2: 0.999}}",
+        "train: {adafactor: {eps: [1e-20, 0.001]}}",
+        "prepare: {seed: 3, crop: random}",
+        "sample: {prompts: ['{trigger} and {class_word}', ':{']}\ndataset: {trigger: x}",
+        "encode: {vae_precision: fp16}\nbase: {vae: ./vae}",
+        "compute: {precision: fp16, device: auto}",
+        "base: {model: pocket, revision: none}",
+        "base: {model: models/local.safetensors, revision: none}",
+    ],
+)
+def test_a_setting_that_fits_is_not_complained_about(project, written):
+    project.params(written + "\n")
+    assert resolve(project.root).warnings == ()
+
+
+def test_a_local_folder_needs_no_revision(project):
+    (project.root / "models" / "mine").mkdir(parents=True)
+    project.params("base: {model: models/mine, revision: none}\n")
+    assert resolve(project.root).recipe.base.revision == "none"
+
+
+def test_a_recipe_may_leave_the_trigger_to_its_user(project):
+    project.recipe("sample: {prompts: ['a photo of {trigger}']}\n")
+    assert validate_recipe(project.root, "mine") == []
+    project.params("dataset: {trigger: zwk}\n")
+    assert resolve(project.root).recipe.dataset.trigger == "zwk"
+
+
+def test_a_rule_is_reported_where_another_of_its_keys_is_set(project):
+    project.params("train:\n  epochs: auto\n")
+    project.recipe("train:\n  steps: auto\n")
+    assert message(lambda: resolve(project.root)).startswith("params.yaml:4: train.epochs = auto")
+    project.recipe()
+    project.params("train:\n  steps: auto\n  epochs: auto\n")
+    assert message(lambda: resolve(project.root)).startswith("params.yaml:5: train.epochs = auto")
+    project.params(
+        "encode:\n  vae_precision: fp32\ntrain:\n  optimizer: adamw\n  learning_rate: auto\n"
+    )
+    assert message(lambda: resolve(project.root)).startswith("params.yaml:7: train.learning_rate")
+
+
+def test_too_few_samples_for_one_step_are_told_once_images_are_counted(project):
+    project.recipe("train: {repeats: 1, gradient_accumulation: 8}\n")
+    loaded = load_recipe(project.root, "mine")
+    assert "\n".join(map(str, for_images(loaded.recipe, 5, loaded.where))) == (
+        "recipes/mine.yaml:5: zero full optimizer steps: 5 images × 1 repeats × 1 epochs = 5 "
+        "samples\n"
+        "  allowed: at least batch_size 1 × gradient_accumulation 8 = 8 samples\n"
+        "  fix:     raise train.repeats or train.epochs, or lower train.gradient_accumulation"
+    )
+    assert for_images(loaded.recipe, 8, loaded.where) == []
+
+
+def test_a_warmup_longer_than_the_training_is_told_once_images_are_counted(project):
+    project.recipe("train: {scheduler: linear, warmup_steps: 100}\n")
+    loaded = load_recipe(project.root, "mine")
+    assert "\n".join(map(str, for_images(loaded.recipe, 5, loaded.where))) == (
+        "recipes/mine.yaml:5: train.warmup_steps = 100 with 5 images\n"
+        "  allowed: fewer than the training's 100 steps\n"
+        "  fix:     lower train.warmup_steps, or train longer"
+    )
+    assert for_images(loaded.recipe, 6, loaded.where) == []
+
+
+def test_snapshots_that_fall_on_one_step_are_told_once_images_are_counted(project):
+    project.recipe("train: {repeats: 1, gradient_accumulation: 1, snapshots: [0.1, 0.5]}\n")
+    loaded = load_recipe(project.root, "mine")
+    [problem] = for_images(loaded.recipe, 3, loaded.where)
+    assert problem.what == "train.snapshots = [0.1, 0.5] with 3 images"
+    assert for_images(loaded.recipe, 10, loaded.where) == []
