@@ -1,0 +1,188 @@
+"""The train stage: encoded pictures → the adapter, its snapshots, figures and the loss curve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lora_recipes.errors import UserError
+from lora_recipes.recipe.length import problems_for_images
+from lora_recipes.recipe.params import runtime
+from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.recipe.schedule import samples, snapshot_steps
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.sections.encode import Encode
+from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.section import Section
+from lora_recipes.recipe.sections.train import Train
+from lora_recipes.reporting import Reporter
+
+if TYPE_CHECKING:
+    from lora_recipes.base.compute import Setup
+    from lora_recipes.encode.store import EncodedImage, EncodedIndex
+    from lora_recipes.train.checkpoints import Checkpoints
+    from lora_recipes.train.run import Job
+    from lora_recipes.train.stream import Stream
+
+ROLES = ("heldout", "others")
+"""Pictures that are never trained on, but looked at in the end."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training depends on besides the encoded pictures."""
+
+    base: Base
+    dataset: Dataset
+    prepare: Prepare
+    encode: Encode
+    lora: Lora
+    train: Train
+    compute: Compute
+    base_identity: str
+    code: str
+
+    def sections(self) -> dict[str, Section]:
+        """The sections by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Section)}
+
+    def settings(self) -> dict[str, Any]:
+        """All of it as plain values, for the fingerprint."""
+        plain = {name: value.model_dump(mode="json") for name, value in self.sections().items()}
+        return {**plain, "base_identity": self.base_identity, "code": self.code}
+
+
+def run(root: Path, report: Reporter) -> None:
+    """Train, or go on with the very same training, and write all outputs at the end.
+
+    Raises:
+        UserError: the training would have no step, another process runs it already, a number
+            was not finite, or the disk is full. No output is left then.
+    """
+    recipe = read_recipe(root)
+    encoded = root / "build" / "encoded"
+    index, stream = _plan(encoded, recipe.train)
+
+    from lora_recipes.base.compute import set_up
+    from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder, own_folder
+    from lora_recipes.train.identity import environment, fingerprint
+    from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+    from lora_recipes.train.run import fit
+
+    setup = set_up(recipe.compute)
+    around = environment(setup.device)
+    identity = fingerprint(recipe.settings(), encoded, around)
+    checkpoints = Checkpoints(checkpoints_folder(root), identity, report)
+    with checkpoints.locked(), all_or_nothing(root / "out"):
+        job = prepare_job(root, recipe, index, stream, setup, checkpoints)
+        outcome = fit(job, report)
+        others = {role: _of_role(index, role) for role in ROLES}
+        write_outputs(root / "out", job, outcome, others, around)
+        checkpoints.clear()
+    run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
+    write_run(run_record, job, outcome, report)
+
+
+def read_recipe(root: Path) -> Recipe:
+    """The recipe from resolved.yaml."""
+    return Recipe(
+        base=read_section(root, "base", Base),
+        dataset=read_section(root, "dataset", Dataset),
+        prepare=read_section(root, "prepare", Prepare),
+        encode=read_section(root, "encode", Encode),
+        lora=read_section(root, "lora", Lora),
+        train=read_section(root, "train", Train),
+        compute=read_section(root, "compute", Compute),
+        base_identity=str(read_value(root, "base_identity")),
+        code=str(read_value(root, "code.train")),
+    )
+
+
+def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
+    """What is trained on, in which order; fails before any model is loaded."""
+    from lora_recipes.encode.store import read_index
+    from lora_recipes.train.stream import Stream
+
+    index = read_index(encoded)
+    repeats = [image.repeats for image in _of_role(index, "train")]
+    if problems := problems_for_images(train, sum(repeats)):
+        raise UserError(problems)
+    stream = Stream(
+        repeats=tuple(count * train.repeats for count in repeats),
+        samples=samples(sum(repeats), train),
+        batch_size=train.batch_size,
+        accumulation=train.gradient_accumulation,
+        seed=train.seed,
+    )
+    return index, stream
+
+
+def prepare_job(  # noqa: PLR0917
+    root: Path,
+    recipe: Recipe,
+    index: EncodedIndex,
+    stream: Stream,
+    setup: Setup,
+    checkpoints: Checkpoints,
+) -> Job:
+    """Load the base, put a fresh adapter in, and lay everything out for the training."""
+    from lora_recipes.adapter import inject
+    from lora_recipes.adapter.file import write
+    from lora_recipes.adapter.metadata import build
+    from lora_recipes.base.load import load_scheduler, load_unet
+    from lora_recipes.diffusion.noise import alphas_cumprod
+    from lora_recipes.train.batches import Pictures
+    from lora_recipes.train.module import Denoiser, Diffusion
+    from lora_recipes.train.run import Job
+
+    schedule = load_scheduler(recipe.base, root).config
+    unet = load_unet(recipe.base, root, setup.dtype, setup.device)
+    inject.inject(unet, recipe.lora, recipe.train.seed)
+    if recipe.compute.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
+    images = sum(stream.repeats) // recipe.train.repeats
+
+    def write_adapter(path: Path, step: int | None) -> None:
+        header = build(
+            recipe.sections(),
+            recipe.base_identity,
+            index.manifest,
+            images=images,
+            steps=stream.steps,
+            step=step,
+            prediction=index.prediction,
+        )
+        write(path, inject.adapter_tensors(unet, recipe.lora.alpha), header)
+
+    return Job(
+        denoiser=Denoiser(unet, setup.dtype),
+        diffusion=Diffusion(
+            alphas_cumprod_T=alphas_cumprod(
+                schedule.beta_start,
+                schedule.beta_end,
+                schedule.num_train_timesteps,
+                schedule.beta_schedule,
+            ),
+            latent_scale=index.latent_scale,
+            prediction=index.prediction,
+            noise_offset=recipe.train.noise_offset,
+            seed=recipe.train.seed,
+        ),
+        pictures=Pictures(root / "build" / "encoded", _of_role(index, "train")),
+        stream=stream,
+        train=recipe.train,
+        runtime=runtime(root),
+        device=setup.device,
+        checkpoints=checkpoints,
+        snapshots=frozenset(snapshot_steps(stream.steps, recipe.train)),
+        write_adapter=write_adapter,
+    )
+
+
+def _of_role(index: EncodedIndex, role: str) -> list[EncodedImage]:
+    return [image for image in index.images if image.role == role]

@@ -1,0 +1,162 @@
+"""Batches of encoded pictures, from any place of the stream on.
+
+B: samples, C: latent channels, H, W: latent rows and columns, D: width of the text embeddings,
+P: width of the pooled embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lora_recipes.encode.store import EncodedImage, load_moments, load_text
+from lora_recipes.train.stream import Sample, Stream
+
+KEPT_IN_MEMORY = 2**30
+"""Bytes. Encoded pictures that need more in all are read again for each sample."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass needs, and which part of the training it is."""
+
+    number: int
+    """Which batch of the stream."""
+    positions: tuple[tuple[int, int], ...]
+    """[B] (epoch, index) of each sample: all that its draws depend on."""
+    share: float
+    """How much the batch counts in its optimizer step; 1 in every full window."""
+    mean_BCHW: Tensor
+    """The VAE posterior's mean, float32."""
+    std_BCHW: Tensor
+    """Its standard deviation, float32."""
+    tokens_BLD: Tensor
+    """Embeddings of the caption's L tokens, float32."""
+    pooled_BP: Tensor
+    """The pooled caption, float32."""
+    time_ids_B6: Tensor
+    """Original height and width, crop top and left, target height and width: pixels, float32."""
+
+    @property
+    def conditioning(self) -> dict[str, Tensor]:
+        """SDXL's second conditioning, by the names that its UNet asks for."""
+        return {"text_embeds": self.pooled_BP, "time_ids": self.time_ids_B6}
+
+    def to(self, device: torch.device | str, **_: Any) -> Batch:
+        """The same batch on another device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+
+class Pictures:
+    """Encoded pictures by number, kept in memory if all of them are small."""
+
+    def __init__(
+        self, folder: Path, images: Sequence[EncodedImage], keep: int = KEPT_IN_MEMORY
+    ) -> None:
+        self.folder = folder
+        self.images = list(images)
+        files = {name for image in self.images for name in (image.moments, image.text)}
+        self._keeps = sum((folder / name).stat().st_size for name in files) <= keep
+        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def of(self, images: Sequence[EncodedImage]) -> Pictures:
+        """Other pictures of the same folder."""
+        return Pictures(self.folder, images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def names(self, samples: Sequence[Sample]) -> list[str]:
+        """The paths of the images behind some samples, each once, in order."""
+        return list(dict.fromkeys(self.images[sample.image].path for sample in samples))
+
+    def batch(self, samples: Sequence[Sample], number: int = 0, share: float = 1.0) -> Batch:
+        """The encoded pictures of some samples, stacked."""
+        images = [self.images[sample.image] for sample in samples]
+        moments = [self._load(load_moments, image.moments) for image in images]
+        texts = [self._load(load_text, image.text) for image in images]
+        return Batch(
+            number=number,
+            positions=tuple(sample.position for sample in samples),
+            share=share,
+            mean_BCHW=torch.stack([mean for mean, _ in moments]),
+            std_BCHW=torch.stack([std for _, std in moments]),
+            tokens_BLD=torch.stack([tokens for tokens, _ in texts]),
+            pooled_BP=torch.stack([pooled for _, pooled in texts]),
+            time_ids_B6=torch.tensor([image.time_ids for image in images], dtype=torch.float32),
+        )
+
+    def _load(self, load: Any, name: str) -> tuple[Tensor, Tensor]:
+        if name in self._kept:
+            return self._kept[name]
+        first, second = load(self.folder / name)
+        if self._keeps:
+            self._kept[name] = (first, second)
+        return first, second
+
+
+class StreamBatches(Dataset[Batch]):
+    """The stream's batches by number. Nothing here draws, so workers cannot change a byte."""
+
+    def __init__(self, pictures: Pictures, stream: Stream) -> None:
+        self.pictures = pictures
+        self.stream = stream
+
+    def __len__(self) -> int:
+        return self.stream.batches
+
+    def __getitem__(self, number: int) -> Batch:
+        return self.pictures.batch(self.stream.batch(number), number, self.stream.share(number))
+
+
+class BatchLoader:
+    """All batches in order, going on where a checkpoint says.
+
+    Lightning resumes a loader that has `state_dict` and `load_state_dict`; without `__len__` too
+    it would fetch one batch ahead and silently skip it after a resume. The length is that of the
+    whole training, resumed or not, because Lightning counts on from the checkpoint's batch.
+    """
+
+    def __init__(self, pictures: Pictures, stream: Stream, workers: int) -> None:
+        self.dataset = StreamBatches(pictures, stream)
+        self.workers = workers
+        self.handed_out = 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = DataLoader(
+            self.dataset,
+            batch_size=None,
+            sampler=range(self.handed_out, len(self.dataset)),
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+        )
+        for batch in loader:
+            self.handed_out = batch.number + 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches the training has been given."""
+        return {"handed_out": self.handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after so many batches."""
+        self.handed_out = state["handed_out"]
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,43 @@
+"""What a training's bytes depend on, as a record and as one hash."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lora_recipes.base.compute import device_name
+from lora_recipes.hashing import digest, sha256_file
+
+PACKAGES = ("torch", "lightning", "diffusers", "transformers", "peft", "numpy")
+"""The packages whose code the training runs through."""
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Builds, interpreter, device model and threads: under equal ones, bytes repeat."""
+    return {
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "torch_build": f"{torch.version.git_version}, CUDA {torch.version.cuda or 'none'}",
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": device_name(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def fingerprint(settings: Mapping[str, Any], data: Path, around: Mapping[str, Any]) -> str:
+    """`sha256:…` of all that the adapter's bytes depend on. Checkpoints go by it.
+
+    Args:
+        settings: the recipe's tracked sections, the base's identity, the code's hash.
+        data: the folder of encoded pictures; every file counts.
+        around: as `environment` gives it.
+    """
+    files = sorted(path for path in data.rglob("*") if path.is_file())
+    hashes = {path.relative_to(data).as_posix(): sha256_file(path) for path in files}
+    return digest({"settings": settings, "data": hashes, "environment": around})

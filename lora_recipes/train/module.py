@@ -1,0 +1,137 @@
+"""The training of a denoiser, as the paper writes it.
+
+B: samples, C: latent channels, H, W: latent rows and columns, T: timesteps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lora_recipes.diffusion import draws, noise, timesteps
+from lora_recipes.train.batches import Batch
+
+Record = Callable[[Batch, Tensor], None]
+"""What is told each batch's loss, a tensor on the device."""
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """What the base model was trained for, and how chance is drawn."""
+
+    alphas_cumprod_T: Tensor
+    """The share of signal left at each timestep, float32."""
+    latent_scale: float
+    """The VAE's scaling_factor."""
+    prediction: str
+    """What the model is asked for: `epsilon` or `v_prediction`."""
+    noise_offset: float
+    seed: int
+
+
+class Denoiser(torch.nn.Module):
+    """SDXL's UNet as a function: float32 in, float32 out, whatever the base computes in."""
+
+    def __init__(self, unet: torch.nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.unet = unet
+        self.dtype = dtype
+
+    def forward(
+        self, noisy_BCHW: Tensor, t_B: Tensor, tokens_BLD: Tensor, conditioning: dict[str, Tensor]
+    ) -> Tensor:
+        """[B, C, H, W] the model's answer. time_ids stay float32: bf16 would round 427 to 428."""
+        predicted: Tensor = self.unet(
+            noisy_BCHW.to(self.dtype),
+            t_B,
+            encoder_hidden_states=tokens_BLD.to(self.dtype),
+            added_cond_kwargs=conditioning,
+        ).sample
+        return predicted.float()
+
+
+class Denoising(lightning.LightningModule):
+    """Trains whatever of a ready denoiser asks for gradients; knows no files and no settings."""
+
+    alphas_cumprod_T: Tensor
+
+    def __init__(
+        self,
+        denoiser: torch.nn.Module,
+        diffusion: Diffusion,
+        record: Record,
+        optimizer: Callable[[], tuple[Optimizer, LambdaLR | None]] | None = None,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            denoiser: predicts from (noisy latents, timesteps, tokens, conditioning).
+            diffusion: the base model's noise schedule, and the seed.
+            record: is told each batch's loss.
+            optimizer: makes the optimizer and its schedule when training begins.
+        """
+        super().__init__()
+        self.denoiser = denoiser
+        self.diffusion = diffusion
+        self.record = record
+        self._make_optimizer = optimizer
+        self.register_buffer("alphas_cumprod_T", diffusion.alphas_cumprod_T, persistent=False)
+        self.strict_loading = False  # a checkpoint holds the adapter, not the frozen base
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Ho et al. 2020, arXiv:2006.11239, algorithm 1, in the latent space of a VAE."""
+        draw = self._draws(batch)  # one stream per purpose and sample
+        channels, *_ = shape = batch.mean_BCHW.shape[1:]
+
+        latents = noise.draw_latents(
+            batch.mean_BCHW, batch.std_BCHW, self.diffusion.latent_scale, draw("posterior", *shape)
+        )
+        epsilon = noise.offset_noise(
+            draw("noise", *shape), self.diffusion.noise_offset, draw("offset", channels)
+        )
+        t_B = self._timesteps(batch)
+        abar_B = self.alphas_cumprod_T[t_B]
+
+        noisy = noise.add_noise(latents, epsilon, abar_B)
+        predicted = self.denoiser(noisy, t_B, batch.tokens_BLD, batch.conditioning)
+
+        target = epsilon if self._predicts_noise else noise.velocity(latents, epsilon, abar_B)
+        error_B = (predicted - target).square().mean(dim=(1, 2, 3))
+        loss = error_B.mean()
+
+        self.record(batch, loss)
+        return loss * batch.share
+
+    @property
+    def _predicts_noise(self) -> bool:
+        return self.diffusion.prediction == "epsilon"
+
+    def _draws(self, batch: Batch) -> Callable[..., Tensor]:
+        def draw(purpose: str, *shape: int) -> Tensor:
+            unit = draws.normal(shape, self.diffusion.seed, purpose, batch.positions)
+            return unit.to(batch.mean_BCHW.device)
+
+        return draw
+
+    def _timesteps(self, batch: Batch) -> Tensor:
+        count = len(self.alphas_cumprod_T)
+        t_B = timesteps.uniform(count, self.diffusion.seed, batch.positions)
+        return t_B.to(batch.mean_BCHW.device)
+
+    def configure_optimizers(self) -> Any:
+        """Lightning asks for the optimizer when training begins, before it loads a checkpoint."""
+        assert self._make_optimizer is not None
+        optimizer, schedule = self._make_optimizer()
+        if schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

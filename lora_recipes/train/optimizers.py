@@ -1,0 +1,50 @@
+"""The optimizers and the schedule, exactly as the recipe sets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.optimization import Adafactor
+
+from lora_recipes.recipe.schedule import learning_rate_at
+from lora_recipes.recipe.sections.train import Train
+
+
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> Optimizer:
+    """The recipe's optimizer. Its own rate is 1: `build_schedule` multiplies the real one in.
+
+    Source: Shazeer and Stern 2018, arXiv:1804.04235 (Adafactor), in the semantics of
+    transformers; Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW, decoupled decay).
+    """
+    if train.optimizer == "adamw":
+        settings = train.adamw
+        return torch.optim.AdamW(
+            parameters,
+            lr=1.0,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            weight_decay=train.weight_decay,
+        )
+    chosen = train.adafactor
+    return Adafactor(
+        parameters,
+        lr=None if chosen.relative_step else 1.0,
+        eps=(chosen.eps[0], chosen.eps[1]),
+        clip_threshold=chosen.clip_threshold,
+        decay_rate=chosen.decay_rate,
+        beta1=None if chosen.beta1 == "none" else chosen.beta1,
+        weight_decay=train.weight_decay,
+        scale_parameter=chosen.scale_parameter,
+        relative_step=chosen.relative_step,
+        warmup_init=chosen.warmup_init,
+    )
+
+
+def build_schedule(optimizer: Optimizer, steps: int, train: Train) -> LambdaLR | None:
+    """The rate of each of `steps` optimizer steps, or None where Adafactor sets its own."""
+    if train.learning_rate == "auto":
+        return None
+    return LambdaLR(optimizer, lambda step: learning_rate_at(step, steps, train))

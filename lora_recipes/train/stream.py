@@ -1,0 +1,106 @@
+"""Which sample comes when: the samples of all epochs as one stream, cut into batches and steps.
+
+Every epoch is its own seeded order of images × repeats. Epochs cut neither batches nor
+accumulation windows, so each image is seen exactly as often as the recipe says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from lora_recipes.diffusion import draws
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look at one image: the epoch, the index in the stream, and which image it is."""
+
+    epoch: int
+    index: int
+    image: int
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """What the sample's draws depend on."""
+        return (self.epoch, self.index)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The samples of a whole training, by batch and by optimizer step. All counts start at 0."""
+
+    repeats: tuple[int, ...]
+    """How often each image is seen in an epoch."""
+    samples: int
+    """How many samples there are in all; the last epoch may be cut."""
+    batch_size: int
+    accumulation: int
+    """Batches of one optimizer step."""
+    seed: int
+
+    @cached_property
+    def epoch_length(self) -> int:
+        """Samples of one epoch."""
+        return sum(self.repeats)
+
+    @property
+    def window(self) -> int:
+        """Samples of one full optimizer step."""
+        return self.batch_size * self.accumulation
+
+    @property
+    def batches(self) -> int:
+        """How many batches there are; the last may be smaller."""
+        return math.ceil(self.samples / self.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps there are; the last may hold fewer samples."""
+        return math.ceil(self.samples / self.window)
+
+    def sample(self, index: int) -> Sample:
+        """The sample at a place of the stream."""
+        epoch, place = divmod(index, self.epoch_length)
+        return Sample(epoch, index, _order(self.repeats, self.seed, epoch)[place])
+
+    def batch(self, number: int) -> list[Sample]:
+        """The samples of a batch."""
+        start = number * self.batch_size
+        return [self.sample(k) for k in range(start, min(start + self.batch_size, self.samples))]
+
+    def step_of(self, number: int) -> int:
+        """The optimizer step that a batch belongs to."""
+        return number // self.accumulation
+
+    def ends_step(self, number: int) -> bool:
+        """Whether the optimizer steps after this batch."""
+        return (number + 1) % self.accumulation == 0 or number + 1 == self.batches
+
+    def step_samples(self, step: int) -> list[Sample]:
+        """The samples whose mean gradient makes an optimizer step."""
+        start = step * self.window
+        return [self.sample(k) for k in range(start, min(start + self.window, self.samples))]
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch of a step's last sample."""
+        return (min((step + 1) * self.window, self.samples) - 1) // self.epoch_length
+
+    def share(self, number: int) -> float:
+        """How much a batch counts in its step, against an equal part: 1 in every full window.
+
+        In a last window that holds fewer samples, each sample counts for as much more, so that
+        the step's gradient is the mean over what the window holds.
+        """
+        start = self.step_of(number) * self.window
+        held = min(self.window, self.samples - start)
+        size = min(self.batch_size, self.samples - number * self.batch_size)
+        return size * self.accumulation / held
+
+
+@lru_cache(maxsize=2)
+def _order(repeats: Sequence[int], seed: int, epoch: int) -> list[int]:
+    images = [image for image, count in enumerate(repeats) for _ in range(count)]
+    return [images[place] for place in draws.permutation(len(images), seed, "order", epoch)]

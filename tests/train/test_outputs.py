@@ -1,0 +1,102 @@
+"""What a finished training writes: figures that repeat, and nothing that does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lora_recipes.hashing import sha256_file
+from lora_recipes.tensors import read_header
+from lora_recipes.train.identity import environment, fingerprint
+from tests.train.project import contents, encode_pictures, make_project, run_stage
+
+
+@pytest.fixture(autouse=True)
+def own_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("LORA_RECIPES_CHECKPOINTS", raising=False)
+
+
+def figures(root: Path) -> dict[str, Any]:
+    return json.loads((root / "out" / "train.json").read_text("utf-8"))
+
+
+def test_without_other_pictures_there_are_no_figures_of_them(tmp_path: Path):
+    run_stage(make_project(tmp_path))
+    found = figures(tmp_path)
+    assert sorted(found) == [
+        "adapter_sha256",
+        "environment",
+        "epochs",
+        "loss_final",
+        "loss_smoothed",
+        "samples",
+        "skipped_steps",
+        "steps",
+    ]
+    assert found["adapter_sha256"] == sha256_file(tmp_path / "out" / "adapter.safetensors")
+    assert found["environment"]["threads"] == torch.get_num_threads()
+    assert (tmp_path / "out" / "snapshots").is_dir(), "DVC asks for the folder in any case"
+    assert list(contents(tmp_path)) == ["adapter.safetensors", "loss.tsv", "train.json"]
+
+
+def test_other_pictures_tell_what_was_learned_and_what_forgotten(tmp_path: Path):
+    """The base's figures depend on the pictures alone, so recipes can be compared."""
+    roles = ["train", "train", "heldout", "others", "others"]
+    found = []
+    for name, settings in (("a", {"seed": 1}), ("b", {"seed": 2, "noise_offset": 0.3})):
+        root = make_project(tmp_path / name, settings, roles=roles)
+        run_stage(root)
+        found.append(figures(root))
+    for role in ("heldout", "others"):
+        assert sorted(found[0][role]) == ["adapter", "base"]
+        assert found[0][role]["base"] == found[1][role]["base"]
+        assert found[0][role]["adapter"] != found[1][role]["adapter"]
+        assert found[0][role]["adapter"] != found[0][role]["base"]
+    assert found[0]["samples"] == 2 * 3, "only two pictures are trained on"
+
+
+def test_the_adapters_header_is_of_this_training(tmp_path: Path):
+    run_stage(make_project(tmp_path, {"snapshots": [0.5]}))
+    header = read_header(tmp_path / "out" / "adapter.safetensors").metadata
+    assert header["lora_recipes.manifest"] == "sha256:" + "0" * 64
+    assert header["lora_recipes.base_identity"] == "sha256:" + "1" * 64
+    assert json.loads(header["lora_recipes.train"])["snapshots"] == [0.5]
+    assert "lora_recipes.step" not in header
+    snapshot = read_header(tmp_path / "out" / "snapshots" / "step-000003.safetensors").metadata
+    assert snapshot["lora_recipes.step"] == "3"
+    assert snapshot["lora_recipes.hash"] == header["lora_recipes.hash"]
+
+
+def test_the_fingerprint_changes_with_everything_that_bytes_depend_on(tmp_path: Path):
+    encode_pictures(tmp_path, ["train"])
+    around = environment(torch.device("cpu"))
+    settings = {"train": {"seed": 0}, "code": "sha256:1"}
+    first = fingerprint(settings, tmp_path, around)
+    assert first == fingerprint(dict(reversed(settings.items())), tmp_path, dict(around))
+    others = [
+        fingerprint(settings | {"train": {"seed": 1}}, tmp_path, around),
+        fingerprint(settings | {"code": "sha256:2"}, tmp_path, around),
+        *(fingerprint(settings, tmp_path, around | {key: "other"}) for key in around),
+    ]
+    (tmp_path / "text" / "0.safetensors").write_bytes(b"other")
+    others.append(fingerprint(settings, tmp_path, around))
+    assert len({first, *others}) == 1 + len(others)
+
+
+def test_the_environment_names_what_decides_the_bits():
+    around = environment(torch.device("cpu"))
+    assert around["packages"]["torch"] == torch.__version__
+    assert sorted(around) == [
+        "cpu_capability",
+        "device",
+        "machine",
+        "packages",
+        "python",
+        "threads",
+        "torch_build",
+    ]
