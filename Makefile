@@ -23,7 +23,7 @@ judge: setup
 	@$(ACTIVE) python -m lora_recipes.pocket.evaluate out/samples
 
 test: setup
-	@$(ACTIVE) python -m pytest
+	@$(ACTIVE) python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
 	@$(ACTIVE) python -m pytest -m slow

@@ -7,15 +7,15 @@ the project's own, the first line says so.
 import sys
 
 
-def wrong_interpreter(missing=None):
-    """The one line for a Python that is too old or lacks the project's packages."""
-    have = "%d.%d" % sys.version_info[:2]  # noqa: UP031 (an old Python must be able to run this)
-    why = "it has no package '%s'" % missing if missing else "lora-recipes needs 3.11 or newer"  # noqa: UP031
+def wrong_interpreter(missing=""):
+    """The message for a Python that is too old or lacks the project's packages."""
+    have = ".".join(map(str, sys.version_info[:2]))
+    why = f"it has no package '{missing}'" if missing else "lora-recipes needs 3.11 or newer"
     return (
-        "wrong interpreter: %s is Python %s and %s\n"  # noqa: UP031
+        f"wrong interpreter: {sys.executable} is Python {have} and {why}\n"
         "  fix:     activate the project's environment first: source .venv/bin/activate"
         " (made by `make setup`), then run the command again"
-    ) % (sys.executable, have, why)
+    )
 
 
 def main():

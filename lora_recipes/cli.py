@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ Command = Callable[[argparse.Namespace, Path], int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    # pydantic would search every installed package for plugins; it is most of a quick command
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options, Path.cwd()))
@@ -42,14 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def validate(options: argparse.Namespace, root: Path) -> int:
     """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
-    from lora_recipes.recipe.layers import recipe_names
-    from lora_recipes.recipe.load import load_recipe, resolve
+    from lora_recipes.recipe.load import recipe_names, resolve, validate_recipe
 
     names = options.recipe or recipe_names(root)
     errors: list[Problem] = []
     warnings: list[Problem] = []
     checks: list[tuple[str, Callable[[], list[Problem]]]] = [
-        (f"recipes/{name}.yaml", lambda name=name: list(load_recipe(root, name).warnings)) for name in names
+        (f"recipes/{name}.yaml", lambda name=name: validate_recipe(root, name)) for name in names
     ]
     if not options.recipe and (root / "params.yaml").is_file():
         checks.append(("params.yaml", lambda: list(resolve(root).warnings)))

@@ -10,7 +10,6 @@ from typing import TextIO
 
 from lora_recipes.reporting import Bar, Reporter
 
-
 QUIET_SECONDS = 5.0
 """A log gets no progress line before so much time has passed since the last one."""
 
@@ -104,7 +103,7 @@ class _Nothing:
 
 
 def reporter(progress: str = "auto") -> Reporter:
-    """The reporter for `runtime.progress`: auto (a bar where there is a terminal), bar, plain, off."""
+    """The reporter for `runtime.progress`: bar, plain, off, or auto (a bar on a terminal)."""
     if progress == "off":
         return SilentBarReporter()
     if progress == "bar" or (progress == "auto" and sys.stderr.isatty()):

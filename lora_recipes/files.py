@@ -55,6 +55,14 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def own_folder(root: Path) -> Path:
+    """`.lora` of the user's project: caches, checkpoints and run records; git never sees it.
+
+    DVC's experiments run in throw-away copies; DVC_ROOT is the user's repository even there.
+    """
+    return Path(os.environ.get("DVC_ROOT") or root) / ".lora"
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -14,7 +14,7 @@ from lora_recipes.dataset.build import build
 from lora_recipes.dataset.find import shown
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import write_text
+from lora_recipes.files import own_folder, write_text
 from lora_recipes.recipe.params import data_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
@@ -38,7 +38,7 @@ def accept(root: Path, dataset: Dataset) -> Manifest:
 def look(root: Path, dataset: Dataset, report: Reporter) -> Manifest:
     """The manifest of the project's data as they are now. Facts are kept under `.lora/`."""
     folder = data_folder(root)
-    return build(folder, dataset, root / ".lora" / "pictures" / f"{folder.name}.json", report)
+    return build(folder, dataset, own_folder(root) / "pictures" / f"{folder.name}.json", report)
 
 
 def listing_path(root: Path, pin: str) -> Path:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from lora_recipes.files import own_folder
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -27,12 +27,10 @@ def run(root: Path, report: Reporter) -> None:
         compute=read_section(root, "compute", Compute),
         code=str(read_value(root, "code.encode")),
     )
-    # DVC's experiments run in throw-away copies; DVC_ROOT is the user's project even there.
-    own = Path(os.environ.get("DVC_ROOT") or root) / ".lora"
     encode(
         read_pictures(root / "build/images"),
         settings,
         read_manifest_hash(root / "build/manifest.json"),
-        Places(root=root, out=root / "build/encoded", own=own),
+        Places(root=root, out=root / "build/encoded", own=own_folder(root)),
         report,
     )

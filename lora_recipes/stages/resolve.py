@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import UserError
-from lora_recipes.files import write_text
+from lora_recipes.files import own_folder, write_text
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.load import Resolved, resolve
 from lora_recipes.recipe.model import plain
@@ -85,7 +85,7 @@ def _base_identity(root: Path, resolved: Resolved, download: bool) -> str:
         if not download and any(is_hub_id(name, root) for name in remote):
             return NOT_HERE
         raise
-    return identity(located, root / ".lora" / "hashes.json")
+    return identity(located, own_folder(root) / "hashes.json")
 
 
 def _packages(lock: Path) -> dict[str, str]:

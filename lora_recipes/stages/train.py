@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import UserError
+from lora_recipes.files import own_folder
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.resolved import read_section, read_value
@@ -69,7 +70,7 @@ def run(root: Path, report: Reporter) -> None:
     index, stream = _plan(encoded, recipe.train)
 
     from lora_recipes.base.compute import set_up
-    from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder, own_folder
+    from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
     from lora_recipes.train.identity import environment, fingerprint
     from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
     from lora_recipes.train.run import fit

@@ -22,20 +22,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import atomic_file, write_text
+from lora_recipes.files import atomic_file, own_folder, write_text
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
 
 KEPT = 2
 """How many checkpoints stay: the newest, and one to fall back to."""
-
-
-def own_folder(root: Path) -> Path:
-    """`.lora` of the user's project.
-
-    DVC's experiments run in throw-away copies; DVC_ROOT is the user's repository even there.
-    """
-    return Path(os.environ.get("DVC_ROOT") or root) / ".lora"
 
 
 def checkpoints_folder(root: Path) -> Path:

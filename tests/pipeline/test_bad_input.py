@@ -83,7 +83,7 @@ IN_RECIPE = [
     (override("  learning_rate: null", "  learning_rate: 1.0e+6"), "train.learning_rate = 1000000"),
     (override("  optimizer: null", "  optimizer: adamv"), "did you mean adamw?"),
     (override("recipe: pocket-demo", "recipe: pocket-dmeo"), "did you mean pocket-demo?"),
-    (extends_loop, "recipes/one.yaml"),
+    (extends_loop, "closes a ring: one → two → one"),
     (incomplete_base, "models/half"),
     (pickled_base, "model.ckpt"),
 ]

@@ -1,0 +1,71 @@
+"""The house: quick commands answer without torch, and every listed floor exists."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BLOCK_TORCH = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "diffusers", "transformers", "peft", "lightning"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Block())
+sys.argv[0] = "lora-recipes"
+from lora_recipes.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--help"], "validate"),
+        (["--version"], "0.1.0"),
+        (["validate"], "pocket-demo"),
+        (["explain", "train.noise_offset"], "noise_offset"),
+        (["explain"], "lora.rank"),
+    ],
+)
+def test_quick_commands_answer_with_torch_blocked(arguments: list[str], expected: str):
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK_TORCH, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+
+
+def test_an_unknown_command_is_a_usage_error():
+    done = subprocess.run(
+        [sys.executable, "-m", "lora_recipes", "trian"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "invalid choice: 'trian'" in done.stderr
+
+
+def test_the_wrong_interpreter_is_named_with_the_way_out():
+    """A Python without the project's packages (here: isolated, without site-packages)."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "lora_recipes", "stage", "resolve"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("wrong interpreter: ")
+    assert "source .venv/bin/activate" in done.stderr
+    assert "Traceback" not in done.stderr
