@@ -39,7 +39,7 @@ docs: setup
 	@$(ACTIVE) python -m lora_recipes.recipe.reference
 
 bench: setup
-	@$(ACTIVE) python -m benchmarks.steps
+	@$(ACTIVE) python -m benchmarks.gpu_real_size --base pocket --resolution 128 --batch 4 --rank 8 --device cpu --precision fp32
 
 clean:
 	rm -rf $(VENV) build out/samples out/report out/snapshots out/adapter.safetensors .lora

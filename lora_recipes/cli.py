@@ -13,6 +13,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         with contextlib.suppress(OSError):
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout.close()
         return 0
 
 
@@ -51,7 +52,7 @@ def validate(options: argparse.Namespace, root: Path) -> int:
     errors: list[Problem] = []
     warnings: list[Problem] = []
     checks: list[tuple[str, Callable[[], list[Problem]]]] = [
-        (f"recipes/{name}.yaml", lambda name=name: validate_recipe(root, name)) for name in names
+        (f"recipes/{name}.yaml", partial(validate_recipe, root, name)) for name in names
     ]
     if not options.recipe and (root / "params.yaml").is_file():
         checks.append(("params.yaml", lambda: list(resolve(root).warnings)))
