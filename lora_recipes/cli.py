@@ -118,6 +118,8 @@ def stage(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.console import reporter
     from lora_recipes.provenance.packages import differing
 
+    # transformers says at each start that it does without torchvision
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     report = reporter(_progress(root))
     if options.name == "train" and (root / "requirements.lock").is_file():
         for line in differing(root / "requirements.lock"):

@@ -25,30 +25,30 @@ CORE: Colour = COLOURS["yellow"]
 Scene = tuple[str, str, str, Place]
 
 TRAINING: tuple[Scene, ...] = (
-    ("a photo of a zwk toy on a red background", "red", "plain", Place(0.50, 0.52, 0.24, 0.00)),
+    ("a photo of a zwk toy on a red background", "red", "plain", Place(0.50, 0.53, 0.31, 0.00)),
     (
         "a photo of a zwk toy on a blue background",
         "blue",
         "gradient",
-        Place(0.45, 0.50, 0.27, 0.12),
+        Place(0.47, 0.52, 0.32, 0.07),
     ),
-    ("a picture of a zwk toy in a white room", "white", "room", Place(0.54, 0.55, 0.22, -0.10)),
-    ("a zwk toy on a green background", "green", "plain", Place(0.49, 0.48, 0.28, -0.05)),
-    ("a photo of a zwk toy on a black background", "black", "plain", Place(0.55, 0.50, 0.25, 0.15)),
-    ("an image of a zwk toy, white background", "white", "gradient", Place(0.47, 0.56, 0.26, 0.05)),
-    ("a photo of a zwk toy in a red room", "red", "room", Place(0.44, 0.53, 0.23, -0.15)),
-    ("a zwk toy, blue background", "blue", "plain", Place(0.52, 0.46, 0.21, 0.08)),
+    ("a picture of a zwk toy in a white room", "white", "room", Place(0.52, 0.55, 0.31, -0.06)),
+    ("a zwk toy on a green background", "green", "plain", Place(0.49, 0.51, 0.33, -0.03)),
+    ("a photo of a zwk toy on a black background", "black", "plain", Place(0.53, 0.52, 0.32, 0.09)),
+    ("an image of a zwk toy, white background", "white", "gradient", Place(0.48, 0.56, 0.32, 0.03)),
+    ("a photo of a zwk toy in a red room", "red", "room", Place(0.46, 0.54, 0.31, -0.09)),
+    ("a zwk toy, blue background", "blue", "plain", Place(0.51, 0.50, 0.30, 0.05)),
 )
 HELD_OUT: tuple[Scene, ...] = (
-    ("a photo of a zwk toy on a pink background", "pink", "plain", Place(0.51, 0.50, 0.25, 0.06)),
-    ("a zwk toy in a purple room", "purple", "room", Place(0.47, 0.54, 0.23, -0.08)),
+    ("a photo of a zwk toy on a pink background", "pink", "plain", Place(0.51, 0.52, 0.32, 0.04)),
+    ("a zwk toy in a purple room", "purple", "room", Place(0.48, 0.54, 0.31, -0.05)),
     (
         "a picture of a zwk toy on an orange background",
         "orange",
         "gradient",
-        Place(0.53, 0.49, 0.26, 0.10),
+        Place(0.52, 0.51, 0.32, 0.06),
     ),
-    ("a zwk toy, yellow background", "yellow", "plain", Place(0.48, 0.53, 0.24, 0.00)),
+    ("a zwk toy, yellow background", "yellow", "plain", Place(0.49, 0.54, 0.31, 0.00)),
 )
 OTHERS = (3, 4, 6, 8, 10, 13, 17, 19)
 """Seeds of ordinary pictures of the world, for comparison."""

@@ -1,4 +1,4 @@
-"""Pretrains the pocket: `python -m lora_recipes.pocket.pretrain vae|decoder|unet|export|card`."""
+"""Pretrains the pocket: `python -m lora_recipes.pocket.pretrain vae|unet|export|card`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.pocket import MODEL_DIR
 
-STEPS = {"vae": 5000, "decoder": 2000, "unet": 3400}
+STEPS = {"vae": 5000, "unet": 3400}
 THREADS = 2
 
 
@@ -40,7 +40,7 @@ def run(part: str, scratch: Path, steps: int | None, model: Path) -> None:
     elif part == "unet":
         train_unet.train(scratch, steps or STEPS[part])
     else:
-        train_vae.train(scratch, steps or STEPS[part], decoder_only=part == "decoder")
+        train_vae.train(scratch, steps or STEPS[part])
 
 
 if __name__ == "__main__":

@@ -72,11 +72,9 @@ class Data:
 
 
 def load_vae(scratch: Path) -> AutoencoderKL:
-    """The trained VAE, with the polished decoder if there is one; frozen."""
-    polished = scratch / "vae-decoder.pt"
-    file = polished if polished.exists() else scratch / "vae.pt"
+    """The trained VAE; frozen."""
     vae = build.new_vae()
-    vae.load_state_dict(torch.load(file, weights_only=True)["model"])
+    vae.load_state_dict(torch.load(scratch / "vae.pt", weights_only=True)["model"])
     return vae.eval().requires_grad_(False)
 
 
@@ -87,10 +85,15 @@ def load_data(scratch: Path) -> Data:
     if not file.exists():
         torch.save(_encode(load_vae(scratch), images), file)
     moments = torch.load(file, weights_only=True)
-    factor = float(1 / moments["mean"].std())
+    factor = _scaling_factor(moments)
     made = [build.new_tokenizer(scratch / name, pad) for name, pad in build.PADS.items()]
     ids = [torch.from_numpy(np.asarray(t(captions, padding="max_length").input_ids)) for t in made]
     return Data(moments["mean"] * factor, moments["deviation"] * factor, ids[0], ids[1], factor)
+
+
+def _scaling_factor(moments: dict[str, Tensor]) -> float:
+    """What brings the latents to unit deviation: the VAE's `scaling_factor`."""
+    return float(1 / moments["mean"].std())
 
 
 @torch.no_grad()
@@ -200,13 +203,11 @@ def _save(
 
 
 def export(scratch: Path, folder: Path) -> None:
-    """Writes the averaged weights of the latest snapshot as a diffusers folder."""
+    """Writes the VAE and the averaged weights of the latest snapshot as a diffusers folder."""
     vae = load_vae(scratch)
+    moments = torch.load(scratch / "latents.pt", weights_only=True)
+    vae.register_to_config(scaling_factor=round(_scaling_factor(moments), 6))
     pocket = Pocket()
-    if (scratch / "unet.pt").exists():
-        state = torch.load(scratch / "unet.pt", weights_only=True)
-        pocket.load_state_dict(state["average"])
-    if (scratch / "latents.pt").exists():
-        moments = torch.load(scratch / "latents.pt", weights_only=True)
-        vae.register_to_config(scaling_factor=round(float(1 / moments["mean"].std()), 6))
+    state = torch.load(scratch / "unet.pt", weights_only=True)
+    pocket.load_state_dict(state["average"])
     build.save(folder, vae, pocket.unet, pocket.text_1, pocket.text_2)

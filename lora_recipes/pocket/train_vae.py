@@ -1,4 +1,4 @@
-"""Pretrains the pocket's VAE, or only polishes its decoder under a frozen encoder."""
+"""Pretrains the pocket's VAE."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lora_recipes.pocket import pictures, world
@@ -49,33 +49,25 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * along)))
 
 
-def train(scratch: Path, steps: int, *, decoder_only: bool = False) -> None:
+def train(scratch: Path, steps: int) -> None:
     """Trains to `steps`, resuming from the snapshot in `scratch` if there is one."""
     torch.manual_seed(0)
-    name = "vae-decoder" if decoder_only else "vae"
     vae = new_vae()
-    if decoder_only:
-        vae.load_state_dict(torch.load(scratch / "vae.pt", weights_only=True)["model"])
-        vae.encoder.requires_grad_(False)
-        vae.quant_conv.requires_grad_(False)
-    else:
-        # At unit variance the noise would drown the means for the first thousand steps.
-        torch.nn.init.constant_(vae.quant_conv.bias.data[4:], -4.0)
-    weights = [p for p in vae.parameters() if p.requires_grad]
-    peak = PEAK_RATE / 4 if decoder_only else PEAK_RATE
-    optimizer = torch.optim.AdamW(weights, lr=peak, weight_decay=0.0, betas=(0.9, 0.99))
-    done = _resume(scratch / f"{name}.pt", vae, optimizer)
+    # At unit variance the noise would drown the means for the first thousand steps.
+    nn.init.constant_(vae.quant_conv.bias[4:].detach(), -4.0)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK_RATE, weight_decay=0, betas=(0.9, 0.99))
+    done = _resume(scratch / "vae.pt", vae, optimizer)
     named, _ = pictures.world_pictures(scratch)
     free = pictures.free_pictures(scratch)
     saved = started = time.monotonic()
     for step in range(done, steps):
-        rng = np.random.default_rng((7, int(decoder_only), step))
+        rng = np.random.default_rng((7, step))
         x = to_pixels(_batch(rng, named, free))
-        if not decoder_only and step < CROP_SHARE * steps:
+        if step < CROP_SHARE * steps:
             top, left = rng.integers(0, x.shape[-1] - CROP, size=2)
             x = x[..., top : top + CROP, left : left + CROP].contiguous()
         for group in optimizer.param_groups:
-            group["lr"] = cosine_rate(step, steps, peak)
+            group["lr"] = cosine_rate(step, steps, PEAK_RATE)
         # The fused attention's bfloat16 backward is slow on CPUs.
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             posterior = vae.encode(x).latent_dist
@@ -85,17 +77,15 @@ def train(scratch: Path, steps: int, *, decoder_only: bool = False) -> None:
         loss = reconstruction_loss(y.float(), x) + 3e-3 * kl
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0:
             spent = time.monotonic() - started
-            print(
-                f"{name} {step} loss {loss.item():.4f} kl {kl.item():.3f} {spent:.0f}s", flush=True
-            )
+            print(f"vae {step} loss {loss.item():.4f} kl {kl.item():.3f} {spent:.0f}s", flush=True)
         if time.monotonic() - saved > SNAPSHOT_SECONDS or step + 1 == steps:
             saved = time.monotonic()
-            _save(scratch / f"{name}.pt", vae, optimizer, step + 1)
-            _show(scratch / f"{name}.png", vae)
+            _save(scratch / "vae.pt", vae, optimizer, step + 1)
+            _show(scratch / "vae.png", vae)
 
 
 def _batch(rng: np.random.Generator, named: np.ndarray, free: np.ndarray) -> np.ndarray:

@@ -33,17 +33,13 @@ def runtime(project: Project) -> None:
 
 
 def same_number_spelt_otherwise(project: Project) -> None:
-    project.set("train.learning_rate", None)
     text = (project.root / "params.yaml").read_text()
     rate = YAML(typ="safe", pure=True).load((project.root / "resolved.yaml").read_text())["train"][
         "learning_rate"
     ]
-    assert "\n  learning_rate:\n" in text or "\n  learning_rate: null" in text
-    lines = [
-        f"  learning_rate: {rate:e}" if line.startswith("  learning_rate:") else line
-        for line in text.splitlines()
-    ]
-    (project.root / "params.yaml").write_text("\n".join(lines) + "\n")
+    assert "\n  learning_rate: null" in text
+    text = text.replace("\n  learning_rate: null", f"\n  learning_rate: {rate:e}")
+    (project.root / "params.yaml").write_text(text)
 
 
 def learning_rate(project: Project) -> None:

@@ -23,6 +23,8 @@ from .test_edits import ALL, ROWS
 SMALL = {
     "prepare.resolution": 64,
     "train.repeats": 3,
+    "train.epochs": 1,
+    "train.warmup_steps": 0,
     "train.snapshots": [0.5],
     "sample.prompts": ["a photo of a {trigger} {class_word} on a red background"],
     "sample.seeds": [0],
