@@ -22,7 +22,7 @@ def main():
     """Check the interpreter, then hand over to the command line."""
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.stderr.write(wrong_interpreter() + "\n")
-        return 2
+        return 1
     try:
         from lora_recipes.cli import main as run
 
@@ -31,7 +31,7 @@ def main():
         if (error.name or "").startswith("lora_recipes"):
             raise
         sys.stderr.write(wrong_interpreter(error.name) + "\n")
-        return 2
+        return 1
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ def validate(options: argparse.Namespace, root: Path) -> int:
     """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
     from lora_recipes.recipe.load import recipe_names, resolve, validate_recipe
 
-    names = options.recipe or recipe_names(root)
+    names = [Path(name).name.removesuffix(".yaml") for name in options.recipe]
+    names = names or recipe_names(root)
     errors: list[Problem] = []
     warnings: list[Problem] = []
     checks: list[tuple[str, Callable[[], list[Problem]]]] = [
@@ -91,10 +92,19 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     resolved = resolve(root)
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    images = count_train_images(root, resolved.recipe.dataset)
+    if images == 0:
+        raise UserError(
+            Problem(
+                where=resolved.params.data,
+                what="holds no picture to train on",
+                fix="put your pictures there, or name their folder as `data:` in params.yaml",
+            )
+        )
     print("stages")
     for stage in stage_plans(root, resolved_document(root, resolved)):
         print(f"  {stage.fate:8}{stage.name:9}{stage.why}".rstrip())
-    print(make_plan(resolved, count_train_images(root, resolved.recipe.dataset)))
+    print(make_plan(resolved, images))
     return 0
 
 
@@ -116,14 +126,12 @@ def pin(options: argparse.Namespace, root: Path) -> int:
 def stage(options: argparse.Namespace, root: Path) -> int:
     """Run one stage of the pipeline; `dvc repro` calls this."""
     from lora_recipes.console import reporter
-    from lora_recipes.provenance.packages import differing
+    from lora_recipes.stages.check import before
 
     # transformers says at each start that it does without torchvision
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     report = reporter(_progress(root))
-    if options.name == "train" and (root / "requirements.lock").is_file():
-        for line in differing(root / "requirements.lock"):
-            report.warn(f"{line}: the adapter's bytes may differ from the locked environment's")
+    before(options.name, root, report)
     module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
     module.run(root, report)
     return 0

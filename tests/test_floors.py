@@ -65,7 +65,7 @@ def test_the_wrong_interpreter_is_named_with_the_way_out():
         text=True,
         check=False,
     )
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert done.stderr.startswith("wrong interpreter: ")
     assert "source .venv/bin/activate" in done.stderr
     assert "Traceback" not in done.stderr

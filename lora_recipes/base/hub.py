@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -34,11 +33,6 @@ MODEL_PATTERNS = [
     *TOKENIZER_PATTERNS,
     *(pattern for name in WEIGHT_STEMS for pattern in weight_patterns(name)),
 ]
-
-
-def looks_like_id(text: str) -> bool:
-    """`owner/name`, as the hub spells it."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None
 
 
 def find(

@@ -6,6 +6,7 @@ identity(located, root / ".lora/hashes.json")   # sha256:…
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from lora_recipes.base import components, folder, hub, single_file
@@ -14,6 +15,7 @@ from lora_recipes.base.folder import PICKLES, Search
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.hashing import digest, sha256_file
+from lora_recipes.recipe.hub_id import is_hub_id
 from lora_recipes.recipe.sections.base import Base
 
 POCKET = Path(__file__).parent.parent / "pocket/model"
@@ -128,6 +130,9 @@ def _local(key: str, name: str, root: Path) -> Path | None:
         UserError: it is a pickle, or neither is there.
     """
     path = root / Path(name).expanduser()
+    if not path.exists() and "DVC_ROOT" in os.environ:
+        # queued experiments run in throw-away copies that lack what git does not track
+        path = Path(os.environ["DVC_ROOT"]) / Path(name).expanduser()
     if path.suffix.lower() in PICKLES:
         raise UserError(
             Problem(
@@ -137,7 +142,7 @@ def _local(key: str, name: str, root: Path) -> Path | None:
         )
     if path.is_dir() or (path.is_file() and path.suffix == ".safetensors"):
         return path
-    if not path.exists() and path.suffix != ".safetensors" and hub.looks_like_id(name):
+    if not path.exists() and is_hub_id(name, root):
         return None
     raise UserError(
         Problem(

@@ -138,8 +138,8 @@ def _folder_problems(folder: Path, dataset: Dataset) -> list[Problem]:
     if not folder.is_dir():
         pointer = folder.with_name(folder.name + ".dvc")
         fix = (
-            f"fetch it: `dvc pull {pointer.name}` (or `dvc checkout {pointer.name}` where the "
-            f"cache has it), run in {shown(pointer.parent)}"
+            f"fetch it: `dvc pull {shown(pointer)}` (or `dvc checkout {shown(pointer)}` where the "
+            "cache has it)"
             if pointer.exists()
             else "put your pictures there, or name their folder as `data:` in params.yaml"
         )

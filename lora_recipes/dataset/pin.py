@@ -141,5 +141,7 @@ def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> li
 def _way_back(folder: Path) -> str:
     pointer = folder.with_name(folder.name + ".dvc")
     if pointer.exists():
-        return f"get the pinned files back with `dvc checkout {shown(pointer)}`"
+        # `dvc repro` has just written the changed data into the pointer: git has the old one
+        name = shown(pointer)
+        return f"get the pinned files back with `git checkout {name} && dvc checkout {name}`"
     return "put the pinned files back (`git checkout`, or your backup)"

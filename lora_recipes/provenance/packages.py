@@ -6,6 +6,20 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+LIBRARIES = (
+    "accelerate",
+    "diffusers",
+    "lightning",
+    "numpy",
+    "peft",
+    "pillow",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+"""The libraries whose version can move an output's bytes."""
+
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
@@ -17,16 +31,18 @@ def locked(lock: Path) -> dict[str, str]:
 
 
 def differing(lock: Path) -> list[str]:
-    """`name: installed X, locked Y` of each locked package that is installed otherwise.
+    """`name: installed X, locked Y` of each library that outputs go through, where they differ.
 
     A local build tag (`2.13.0+cpu`) is the same version: which build it is stands in the record.
     """
     out = []
-    for name, version in sorted(locked(lock).items()):
+    versions = locked(lock)
+    for name in LIBRARIES:
+        version = versions.get(name, "nothing")
         try:
             installed = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue
+            installed = "nothing"
         if installed.partition("+")[0] != version.partition("+")[0]:
             out.append(f"{name}: installed {installed}, locked {version}")
     return out

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lora_recipes.recipe.hub_id import is_hub_id
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Finding, rule
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.words import PLACEHOLDERS, placeholders
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def is_hub_id(name: str, root: Path) -> bool:
-    """Whether `base.model` and the like name a Hugging Face repository, not a local file."""
-    local = name.endswith(".safetensors") or (root / Path(name).expanduser()).exists()
-    return bool(_HUB_ID.fullmatch(name)) and not local
 
 
 @rule(

@@ -135,7 +135,7 @@ def test_a_missing_folder_that_dvc_tracks_can_be_fetched(folder):
     assert error(folder) == (
         "data: there is no such folder\n"
         "  fix:     fetch it: `dvc pull data.dvc` (or `dvc checkout data.dvc` where the cache has "
-        "it), run in ."
+        "it)"
     )
 
 

@@ -151,7 +151,7 @@ def test_without_its_listing_a_pin_is_only_a_hash(root, pin, damage):
 def test_a_dataset_that_dvc_tracks_is_fetched_back_by_dvc(root, pin):
     (root / "data" / "my.dvc").write_text("outs: []")
     (root / "data" / "my" / "b.png").unlink()
-    with pytest.raises(UserError, match="get the pinned files back with `dvc checkout"):
+    with pytest.raises(UserError, match="get the pinned files back with `git checkout"):
         check(root, pin)
 
 

@@ -143,7 +143,11 @@ def both_captions(root: Path) -> None:
     (root / "data/demo/01.caption").write_text("another caption")
 
 
-def changed_after_pin(root: Path) -> None:
+def image_changed_after_pin(root: Path) -> None:
+    Image.new("RGB", (128, 128), "red").save(root / "data/demo/01.png")
+
+
+def another_pin(root: Path) -> None:
     text = (root / "resolved.yaml").read_text().splitlines()
     pinned = [
         f"  manifest: sha256:{'0' * 64}" if line.startswith("  manifest:") else line
@@ -161,7 +165,8 @@ IN_DATA = [
     (bomb, "bomb.png"),
     (caption_not_utf8, "01.txt"),
     (both_captions, "01.caption"),
-    (changed_after_pin, "pin"),
+    (image_changed_after_pin, "changed:  01.png"),
+    (another_pin, "but dataset.manifest pins sha256:0000"),
 ]
 
 
@@ -174,6 +179,37 @@ def test_a_mistake_in_the_data_stops_dataset(project: Path, spoil: Spoil, named:
     assert "  fix:     " in done.stderr
     assert "Traceback" not in done.stderr
     assert not (project / "build").exists()
+
+
+def test_a_base_that_changed_since_resolve_stops_the_stage_before_it_is_loaded(project: Path):
+    resolved = project / "resolved.yaml"
+    lines = [
+        f"base_identity: sha256:{'0' * 64}" if line.startswith("base_identity:") else line
+        for line in resolved.read_text().splitlines()
+    ]
+    resolved.write_text("\n".join(lines) + "\n")
+    done = stage(project, "encode")
+    assert done.returncode == 1, done.stderr
+    assert "base.model = pocket: its files are sha256:" in done.stderr
+    assert "dvc repro --force --single-item resolve" in done.stderr
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(project: Path):
+    """A file-size limit of one block stands for the disk: the manifest does not fit."""
+    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n" + BLOCK_TORCH
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, "stage", "dataset"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "", "HOME": str(project)},
+    )
+    assert done.returncode == 1, done.stderr
+    assert "cannot be written: File too large" in done.stderr
+    assert "  fix:     free some space" in done.stderr
+    assert list(project.glob("build/*")) == []
 
 
 def test_the_project_as_it_is_passes_both_stages(project: Path):

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from lora_recipes.provenance.code import PACKAGE, STAGES
+from tests.test_floors import BLOCK_TORCH
 
 from .project import REPOSITORY, Project, make_project
 
@@ -106,6 +107,7 @@ ROWS = [
     (rank, ["resolve", "train", "sample", "report"]),
     (precision, ["resolve", *LATER["encode"]]),
     (resolution, ["resolve", *LATER["prepare"]]),
+    (code_of_train, ["resolve", "train", "sample", "report"]),
     (upgrade_of_peft, ["resolve", "train", "sample", "report"]),
 ]
 
@@ -128,6 +130,23 @@ def test_an_edit_reruns_only_what_it_can_change(project: Project, edit, stages: 
         project.run("dvc", "checkout", "-q")
 
 
+def test_plan_tells_before_the_run_what_it_will_do_without_torch(project: Project):
+    project.set("train.learning_rate", 0.0055)
+    project.set("sample.seeds", [5])
+    try:
+        shown = project.run("python", "-c", BLOCK_TORCH, "plan").stdout
+        lines = [line.split() for line in shown.splitlines()[1:8]]
+        assert [line[0] for line in lines if line[1] in ("dataset", "prepare", "encode")] == [
+            "keep"
+        ] * 3
+        assert ["run", "train", "train.learning_rate"] in lines
+        assert ["run", "sample", "sample.seeds"] in lines
+        assert "optimizer steps" in shown
+        assert project.run("git", "status", "--porcelain").stdout == " M params.yaml\n"
+    finally:
+        project.run("git", "checkout", "-q", "--", ".")
+
+
 def test_a_deleted_or_tampered_adapter_is_restored_from_the_cache(project: Project):
     adapter = project.root / "out/adapter.safetensors"
     whole = adapter.read_bytes()
@@ -137,8 +156,24 @@ def test_a_deleted_or_tampered_adapter_is_restored_from_the_cache(project: Proje
     adapter.chmod(0o644)
     adapter.unlink()
     adapter.write_bytes(b"tampered")
-    project.repro()
+    assert project.repro() == []
     assert adapter.read_bytes() == whole
+
+
+def test_a_changed_caption_stops_dataset_by_name_until_it_is_pinned(project: Project):
+    caption = project.root / "data/demo/01.txt"
+    old = caption.read_text("utf-8").strip()
+    caption.write_text("a zwk toy in the rain\n", "utf-8")
+    try:
+        done = project.run("dvc", "repro", check=False)
+        assert done.returncode != 0
+        assert f'caption:  01.png: "{old}" -> "a zwk toy in the rain"' in done.stdout + done.stderr
+        project.run("python", "-m", "lora_recipes", "pin")
+        assert project.repro() == ALL
+    finally:
+        project.run("git", "checkout", "-q", "--", ".")
+        project.run("git", "clean", "-qfd")
+        project.run("dvc", "checkout", "-q")
 
 
 def test_a_typo_stops_at_resolve_and_leaves_every_output_as_it_was(project: Project):
@@ -182,6 +217,15 @@ def test_a_stage_reads_only_the_sections_that_it_tracks():
             assert keys <= tracked, f"{stage} reads {keys - tracked} without tracking it"
 
 
+def test_the_adapters_header_holds_nothing_that_train_does_not_track():
+    from lora_recipes.adapter.metadata import SECTIONS
+
+    stages = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    tracked = {key for entry in stages["train"]["params"] for key in entry["resolved.yaml"]}
+    assert {*SECTIONS, "base_identity"} <= tracked
+    assert stages["train"]["deps"] == ["build/encoded"]  # its index holds the manifest's hash
+
+
 def keys_read(file: Path) -> set[str]:
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     return {
@@ -200,3 +244,40 @@ def test_a_clone_with_two_datasets_of_which_one_is_fetched_runs(tmp_path: Path):
     )
     project.commit("with other data, not fetched")
     assert project.repro() == ALL
+
+
+def test_own_pictures_go_to_a_remote_and_come_back_in_a_clone(tmp_path: Path):
+    project = make_project(tmp_path / "first", {}, stand_ins=True)
+    own = project.root / "data/rex"
+    own.mkdir()
+    for name in ("01", "02"):
+        for suffix in (".png", ".txt"):
+            (own / f"{name}{suffix}").write_bytes(
+                (project.root / f"data/demo/{name}{suffix}").read_bytes()
+            )
+    project.set("recipe", "segmind-dreambooth")
+    for key, value in {"data": "data/rex", "base.model": "pocket", "prepare.resolution": 128,
+                       "dataset.trigger": "rex"}.items():  # fmt: skip
+        project.set(key, value)
+    project.run("dvc", "add", "data/rex")
+    project.run("python", "-m", "lora_recipes", "pin")
+    assert project.repro() == ALL
+    project.run("dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    project.commit("rex")
+    assert "data/rex/01.png" not in project.run("git", "ls-files").stdout
+    project.run("dvc", "push")
+
+    project.run("git", "clone", "-q", ".", str(tmp_path / "second"))
+    clone = Project(tmp_path / "second")
+    clone.run("dvc", "pull", "data/rex")
+    assert (clone.root / "data/rex/01.png").read_bytes() == (own / "01.png").read_bytes()
+    clone.run("dvc", "pull")
+    assert clone.repro() == []
+
+    (clone.root / "data/rex/01.txt").write_text("another caption\n", "utf-8")
+    done = clone.run("dvc", "repro", check=False)
+    assert done.returncode != 0
+    assert "git checkout data/rex.dvc && dvc checkout data/rex.dvc" in done.stdout + done.stderr
+    clone.run("git", "checkout", "-q", "data/rex.dvc")
+    clone.run("dvc", "checkout", "-q", "data/rex.dvc")
+    assert clone.repro() == []

@@ -101,9 +101,6 @@ def kill_at_checkpoint(project: Project, step: int) -> None:
         if any(int(path.stem.removeprefix("step-")) >= step for path in found):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            # what DVC itself leaves behind when it is killed
-            for left in ("rwlock", "rwlock.lock", "lock"):
-                (project.root / ".dvc/tmp" / left).unlink(missing_ok=True)
             return
         time.sleep(0.02)
     raise AssertionError("the training ended before it could be killed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -86,6 +87,14 @@ def test_params_yaml_lists_every_overridable_key_and_no_other():
     assert list(params)[:2] == ["recipe", "data"]
     sections = {name: value for name, value in params.items() if name not in ("recipe", "data")}
     assert list(_dotted(sections, "")) == [*overridable_keys(), *runtime_keys()]
+    values = {key: _at(sections, key) for key in overridable_keys()}
+    assert {key: value for key, value in values.items() if value is not None} == {}
+
+
+def _at(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
 
 
 def test_what_is_generated_from_the_schema_is_fresh():

@@ -11,6 +11,7 @@ import yaml
 from ruamel.yaml import YAML
 
 from lora_recipes.errors import UserError
+from lora_recipes.provenance.packages import LIBRARIES
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.load import resolve
 from lora_recipes.recipe.params import data_folder, runtime
@@ -85,7 +86,7 @@ def test_the_resolved_recipe_is_complete_and_read_back_by_section(pocket_project
     }
     assert read_value(root, "packages.torch") == "9.9.9"
     assert read_value(root, "packages.numpy") == "1.2.3"
-    assert set(read_value(root, "packages")) == set(stage.PACKAGES)
+    assert set(read_value(root, "packages")) == set(LIBRARIES)
     assert read_value(root, "base_identity").startswith("sha256:")
     assert read_value(root, "code") == CODE
 

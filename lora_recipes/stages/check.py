@@ -1,0 +1,56 @@
+"""What a stage makes sure of before it starts: that the base and the packages are as resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import own_folder
+from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.reporting import Reporter
+
+USE_THE_BASE = ("encode", "train", "sample")
+"""The stages that load a part of the base model."""
+
+
+def before(stage: str, root: Path, report: Reporter) -> None:
+    """Say which packages differ from the lock, and stop if the base is another one now.
+
+    Raises:
+        UserError: the base model's files changed since resolve wrote their hash.
+    """
+    from lora_recipes.provenance.packages import differing
+
+    lock = root / "requirements.lock"
+    if lock.is_file():
+        for line in differing(lock):
+            report.warn(f"{line}: outputs may differ from the locked environment's")
+    if stage in USE_THE_BASE:
+        check_base(root)
+
+
+def check_base(root: Path) -> None:
+    """Compare the base model's files with `base_identity` of resolved.yaml.
+
+    Untouched files are not read again: their hashes are remembered in `.lora/hashes.json`.
+
+    Raises:
+        UserError: they differ, or files are missing.
+    """
+    from lora_recipes.base.locate import identity, locate
+
+    base = read_section(root, "base", Base)
+    found = identity(locate(base, root), own_folder(root) / "hashes.json")
+    resolved = read_value(root, "base_identity")
+    if found != resolved:
+        raise UserError(
+            Problem(
+                where="resolved.yaml",
+                what=f"base.model = {base.model}: its files are {found} now, but the recipe was "
+                f"resolved with {resolved}",
+                fix="if you changed the base on purpose: "
+                "`dvc repro --force --single-item resolve`, then `dvc repro`; "
+                "else put the old files back",
+            )
+        )
