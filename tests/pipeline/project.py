@@ -64,6 +64,9 @@ class Project:
         """Set a dotted key of params.yaml, keeping everything else as it is."""
         yaml = YAML()
         yaml.preserve_quotes = True
+        yaml.representer.add_representer(
+            type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+        )
         path = self.root / "params.yaml"
         document = yaml.load(path.read_text("utf-8"))
         *sections, last = key.split(".")
