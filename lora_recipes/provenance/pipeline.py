@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem
 
 RESOLVED = "resolved.yaml"
+OUTPUTS = ("outs", "metrics", "plots")
+"""What DVC calls the kinds of files that a stage makes."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
     lock = _lock(root)
     status = _dvc_status(root)
     stages = _read(root / "dvc.yaml")["stages"]
+    made = {path for stage in stages.values() for kind in OUTPUTS for path in _paths(stage, kind)}
     plans: list[StagePlan] = []
     changing: dict[str, str] = {}
     for name, stage in stages.items():
-        reasons = _file_reasons(status.get(name, []))
+        reasons = _file_reasons(status.get(name, []), made)
         reasons += _key_reasons(stage, lock.get(name), resolved)
         upstream = sorted({changing[path] for path in _paths(stage, "deps") if path in changing})
         if name not in lock:
@@ -62,7 +65,7 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
         if fate != "keep":
             changing |= {
                 path: name
-                for kind in ("outs", "metrics", "plots")
+                for kind in OUTPUTS
                 for path in _paths(stage, kind)
                 if path != RESOLVED  # its keys were compared one by one
             }
@@ -95,17 +98,23 @@ def _differing(key: str, before: Any, now: Any) -> list[str]:
     return [key]
 
 
-def _file_reasons(changes: list[Any]) -> list[str]:
-    """Files that DVC sees as changed; parameters and resolved.yaml are compared by key instead."""
+def _file_reasons(changes: list[Any], made: set[str]) -> list[str]:
+    """Files that make a stage run: changed sources, and outputs that the cache does not hold.
+
+    An output that is missing or was tampered with comes back from the cache; parameters and
+    resolved.yaml are compared key by key.
+    """
     reasons = []
     for change in changes:
         if change == "changed command":
             reasons.append("its command")
         elif isinstance(change, dict):
-            for kind in ("changed deps", "changed outs"):
-                for path, state in change.get(kind, {}).items():
-                    if path != RESOLVED and isinstance(state, str) and state != "not in cache":
-                        reasons.append(f"{path} ({state})")
+            for path, state in change.get("changed deps", {}).items():
+                if path not in made:
+                    reasons.append(f"{path} ({state})")
+            for path, state in change.get("changed outs", {}).items():
+                if state == "not in cache":
+                    reasons.append(f"{path} (not in the cache)")
     return reasons
 
 

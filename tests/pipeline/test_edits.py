@@ -147,6 +147,22 @@ def test_plan_tells_before_the_run_what_it_will_do_without_torch(project: Projec
         project.run("git", "checkout", "-q", "--", ".")
 
 
+def test_plan_knows_what_the_cache_brings_back_and_what_it_cannot(project: Project):
+    (project.root / "build/manifest.json").unlink()
+    shown = project.run("python", "-m", "lora_recipes", "plan").stdout.splitlines()
+    assert [line.split()[0] for line in shown[1:8]] == ["keep"] * 7
+    cache = project.root / ".dvc/cache"
+    cache.rename(cache.with_name("away"))
+    try:
+        shown = project.run("python", "-m", "lora_recipes", "plan").stdout.splitlines()
+        assert shown[2].split(maxsplit=2) == [
+            "run", "dataset", "build/manifest.json (not in the cache)"
+        ]  # fmt: skip
+    finally:
+        cache.with_name("away").rename(cache)
+        project.run("dvc", "checkout", "-q")
+
+
 def test_a_deleted_or_tampered_adapter_is_restored_from_the_cache(project: Project):
     adapter = project.root / "out/adapter.safetensors"
     whole = adapter.read_bytes()

@@ -130,6 +130,27 @@ def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
     assert project.json("out/train.json")["steps"] == STEPS
     changed = project.run("dvc", "metrics", "diff").stdout
     assert "loss_final" in changed
+    assert "index.html" in project.run("dvc", "plots", "show").stdout
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout", "-q")
+
+
+@pytest.mark.slow
+def test_the_queue_trains_and_its_result_can_be_applied(project: Project):
+    project.run("dvc", "exp", "run", "-q", "--queue", "-n", "queued", "-S", "lora.rank=3")
+    project.run("dvc", "queue", "start", "-q", "-j", "1")
+    deadline = time.monotonic() + 400
+    while "Success" not in (status := project.run("dvc", "queue", "status").stdout):
+        assert "Failed" not in status, project.run("dvc", "queue", "logs", "queued").stdout
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    project.run("dvc", "exp", "apply", "queued")
+    queued = adapter(project)
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout", "-q")
+    project.set("lora.rank", 3)
+    project.run("dvc", "repro", "--force", "train")
+    assert adapter(project) == queued
     project.run("git", "checkout", "-q", "--", ".")
     project.run("dvc", "checkout", "-q")
 
