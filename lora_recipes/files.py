@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from lora_recipes.errors import Problem, UserError
+
+TEMPORARY = ".?*.????????.tmp"
+"""What files and folders are called until they are complete: `.adapter.safetensors.x2b_81k0.tmp`.
+Git and DVC never see such names."""
+
+ABANDONED_SECONDS = 3600.0
+"""A temporary file that nobody wrote to for so long is what a killed process left."""
 
 
 @contextlib.contextmanager
@@ -53,6 +62,24 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file with `\\n` line ends, atomically."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def remove_temporaries(folder: Path, name: str = "", older_than: float = ABANDONED_SECONDS) -> None:
+    """Delete what killed processes left half-written in a folder, not in those below it.
+
+    Args:
+        folder: need not be there.
+        name: only what was to become the file or folder of that name.
+        older_than: seconds; 0 where nobody else can be writing.
+    """
+    pattern = TEMPORARY.replace("?*", name) if name else TEMPORARY
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # another process may be quicker
+            if time.time() - path.lstat().st_mtime >= older_than:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def own_folder(root: Path) -> Path:

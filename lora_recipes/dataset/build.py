@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.captions import Caption, captions, unused
+from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
-from lora_recipes.dataset.examine import Facts, examine
+from lora_recipes.dataset.examine import Facts, examine, version
 from lora_recipes.dataset.find import OTHER_METADATA, Entry, Found, find, folder_repeats, shown
 from lora_recipes.dataset.geometry import shape
 from lora_recipes.dataset.manifest import HELDOUT, OTHERS, TRAIN, Image, Manifest, make
@@ -41,12 +43,16 @@ def build(folder: Path, dataset: Dataset, cache_file: Path, report: Reporter) ->
 
     Raises:
         UserError: all problems at once: damaged files, captions that are missing, doubled or not
-            UTF-8, metadata lines that fit no picture.
+            UTF-8, metadata lines that fit no picture, two files that DVC would take for one.
     """
     found = find(folder, dataset)
-    facts, problems = examine(folder, found.images, cache_file, report)
+    cache = StatCache(cache_file, version())
+    facts, problems = examine(folder, found.images, cache, report)
+    hashes = {path: Hashes(fact.sha256, fact.md5) for path, fact in facts.items()}
+    hashes |= hashes_of([*found.captions, *found.metadata, *found.others], cache)
+    cache.save()
     texts, more = captions(folder, found, dataset)
-    problems += more + _repeat_problems(folder, found)
+    problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
     if problems:
         raise UserError(sorted(problems, key=lambda problem: problem.where))
     images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ class Facts:
     sha256: str
     """Of the file's bytes."""
 
+    md5: str
+    """Of the same bytes, as hex digits: what DVC knows the file by."""
+
     pixels: str
     """Hash of size and decoded pixels: equal for the same picture in two lossless files."""
 
@@ -57,14 +61,13 @@ class Facts:
 
 
 def examine(
-    folder: Path, images: list[Entry], cache_file: Path, report: Reporter
+    folder: Path, images: list[Entry], cache: StatCache, report: Reporter
 ) -> tuple[dict[str, Facts], list[Problem]]:
     """The facts of each picture by path, and the problems of those that cannot be read.
 
     Every file is decoded whole, so that a damaged one is found now and not while training; one
     that has not been touched since is not read again. One picture is in memory at a time.
     """
-    cache = StatCache(cache_file, _version())
     facts: dict[str, Facts] = {}
     problems = []
     with report.bar("looking at pictures", len(images)) as bar:
@@ -75,7 +78,6 @@ def examine(
                 where = f"{shown(folder)}/{entry.path}"
                 problems.append(Problem(where=where, what=error.reason, fix=error.fix))
             bar.advance()
-    cache.save()
     return facts, problems
 
 
@@ -104,6 +106,7 @@ def facts_of(data: bytes, suffix: str) -> Facts:
     colours = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return Facts(
         sha256=sha256_bytes(data),
+        md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         pixels=decode.pixel_hash(image),
         width=image.width,
         height=image.height,
@@ -121,7 +124,7 @@ def _gradients(image: Image.Image) -> str:
     return np.packbits(np.stack([right, below])).tobytes().hex()
 
 
-def _version() -> str:
+def version() -> str:
     """Of the cached facts: another Pillow or other code here may see something else in a file."""
     sources = (Path(module).read_bytes() for module in (colour.__file__, decode.__file__, __file__))
     return f"{PIL.__version__} {sha256_bytes(b''.join(sources))}"

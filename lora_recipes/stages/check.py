@@ -1,11 +1,11 @@
-"""What a stage makes sure of before it starts: that the base and the packages are as resolved."""
+"""What a stage makes sure of before it starts: no litter, base and packages as resolved."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import own_folder
+from lora_recipes.files import own_folder, remove_temporaries
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
@@ -13,21 +13,34 @@ from lora_recipes.reporting import Reporter
 USE_THE_BASE = ("encode", "train", "sample")
 """The stages that load a part of the base model."""
 
+WRITTEN_TO = (".", "build", "out", "recipes", "recipes/pins")
+OWN_WRITTEN_TO = (".", "encoded/*", "pictures", "runs", "checkpoints/*", "checkpoints/*/snapshots")
+"""Where stages and commands write files: in the project, and in `.lora`."""
+
 
 def before(stage: str, root: Path, report: Reporter) -> None:
-    """Say which packages differ from the lock, and stop if the base is another one now.
+    """Clear up, say which packages differ from the lock, and stop if the base is another one now.
 
     Raises:
         UserError: the base model's files changed since resolve wrote their hash.
     """
     from lora_recipes.provenance.packages import differing
 
+    clear_up(root)
     lock = root / "requirements.lock"
     if lock.is_file():
         for line in differing(lock):
             report.warn(f"{line}: outputs may differ from the locked environment's")
     if stage in USE_THE_BASE:
         check_base(root)
+
+
+def clear_up(root: Path) -> None:
+    """Delete what processes that were killed long ago left half-written."""
+    for place, patterns in ((root, WRITTEN_TO), (own_folder(root), OWN_WRITTEN_TO)):
+        for pattern in patterns:
+            for folder in place.glob(pattern) if "*" in pattern else [place / pattern]:
+                remove_temporaries(folder)
 
 
 def check_base(root: Path) -> None:

@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import atomic_file, own_folder, write_text
+from lora_recipes.files import atomic_file, own_folder, remove_temporaries, write_text
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
 
@@ -90,6 +90,7 @@ class Checkpoints:
                 )
             ) from error
         try:
+            self._clear_leftovers()
             yield
         finally:
             if not self._notes():
@@ -124,6 +125,14 @@ class Checkpoints:
         """The run has succeeded: nothing is to be gone on with."""
         for path in self._notes():
             path.unlink()
+
+    def _clear_leftovers(self) -> None:
+        """Delete what killed processes left half-done: the lock says that none is at work."""
+        for folder in (self.folder, self.snapshots):
+            remove_temporaries(folder, older_than=0)
+        for state in self.folder.glob("step-*.ckpt"):
+            if not state.with_suffix(".json").exists():
+                state.unlink()
 
     def _notes(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.json"), key=_step)

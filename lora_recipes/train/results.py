@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from lora_recipes.encode.store import EncodedImage
-from lora_recipes.files import atomic_file, write_text
+from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
 from lora_recipes.train.evaluate import base_and_adapter
@@ -125,6 +125,7 @@ def _remove_outputs(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+        remove_temporaries(out, name, older_than=0)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -131,6 +131,17 @@ def test_success_leaves_nothing_and_failure_leaves_the_checkpoints(kept: Checkpo
     assert not kept.folder.exists()
 
 
+def test_what_killed_processes_left_half_done_goes_when_the_run_goes_on(kept: Checkpoints):
+    for folder in (kept.folder, kept.snapshots):
+        (folder / ".step-000008.ckpt.abcdefgh.tmp").write_bytes(b"half")
+    kept.state_path(8).write_bytes(b"whole, but killed before its note was written")
+    whole = {path for path in kept.folder.rglob("step-*") if path != kept.state_path(8)}
+    with kept.locked():
+        left = {path for path in kept.folder.rglob("*") if path.is_file()}
+    assert left - {kept.folder / "lock"} == whole
+    assert kept.newest() == 6
+
+
 def test_an_interrupted_write_leaves_the_older_checkpoint(kept: Checkpoints):
     class Unwritable:
         def __reduce__(self):

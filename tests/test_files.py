@@ -1,0 +1,131 @@
+"""A killed process leaves nothing half-written under a name that is read, and nothing for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lora_recipes.files import ABANDONED_SECONDS, TEMPORARY, remove_temporaries
+from lora_recipes.stages.check import clear_up
+from lora_recipes.tensors import write_tensors
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KILLED = """
+import os, pathlib, signal, sys
+from lora_recipes.files import atomic_file
+with atomic_file(pathlib.Path(sys.argv[1])) as file:
+    file.write(b"half of it")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_while_writing(path: Path) -> Path:
+    """Kill a process in the middle of writing a file; what it left."""
+    done = subprocess.run([sys.executable, "-c", KILLED, path], cwd=REPOSITORY, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = path.parent.glob(TEMPORARY)
+    return left
+
+
+def an_hour_older(path: Path) -> Path:
+    then = time.time() - ABANDONED_SECONDS - 1
+    os.utime(path, (then, then))
+    return path
+
+
+def test_killed_in_the_middle_of_writing_leaves_the_old_file_and_a_temporary_one(tmp_path: Path):
+    path = tmp_path / "resolved.yaml"
+    path.write_text("old")
+    left = killed_while_writing(path)
+    assert path.read_text() == "old"
+    assert left.name.startswith(".resolved.yaml.")
+    assert left.read_bytes() == b"half of it"
+
+
+def test_git_and_dvc_never_see_a_temporary_file(tmp_path: Path):
+    left = killed_while_writing(tmp_path / "adapter.safetensors")
+    for ignored in (".gitignore", ".dvcignore"):
+        assert ".*.tmp" in (REPOSITORY / ignored).read_text().splitlines()
+    (tmp_path / ".gitignore").write_text(".*.tmp\n")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    shown = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert left.exists()
+    assert shown.stdout == b"?? .gitignore\n"
+
+
+def test_a_file_that_may_still_be_written_stays_and_an_old_one_goes(tmp_path: Path):
+    fresh = killed_while_writing(tmp_path / "a.json")
+    old = tmp_path / ".b.json.abcdefgh.tmp"
+    old.touch()
+    an_hour_older(old)
+    remove_temporaries(tmp_path)
+    assert list(tmp_path.iterdir()) == [fresh]
+    remove_temporaries(tmp_path, "b.json", older_than=0)
+    assert list(tmp_path.iterdir()) == [fresh]
+    remove_temporaries(tmp_path, "a.json", older_than=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_other_names_are_nobodys_business_of_ours(tmp_path: Path):
+    theirs = {".cache.tmp", "draft.abcdefgh.tmp", ".abcdefgh.tmp", ".a.json.abcdefgh.tmp~"}
+    for name in theirs:
+        an_hour_older((tmp_path / name).touch() or tmp_path / name)
+    remove_temporaries(tmp_path, older_than=0)
+    assert {path.name for path in tmp_path.iterdir()} == theirs
+
+
+PLACES = [
+    "resolved.yaml",
+    "build/manifest.json",
+    "out/report.json",
+    "out/samples",
+    "recipes/quick.yaml",
+    "recipes/pins/0123456789abcdef.json",
+    ".lora/hashes.json",
+    ".lora/pictures/demo.json",
+    ".lora/encoded/moments/0.safetensors",
+    ".lora/runs/0.json",
+    ".lora/checkpoints/0/step-000002.ckpt",
+    ".lora/checkpoints/0/snapshots/step-000001.safetensors",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_stage_clears_up_wherever_one_writes(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    whole = tmp_path / place
+    left = whole.with_name(f".{whole.name}.abcdefgh.tmp")
+    left.mkdir(parents=True)
+    (left / "picture.png").touch()
+    an_hour_older(left)
+    whole.touch()
+    clear_up(tmp_path)
+    assert list(whole.parent.iterdir()) == [whole]
+
+
+def test_a_project_without_any_of_these_folders_is_clear(tmp_path: Path):
+    clear_up(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_names_are_those_that_the_writers_use(tmp_path: Path, monkeypatch):
+    """The pattern fits what `atomic_file` and `fresh_folder` really make."""
+    from lora_recipes.sample.folder import fresh_folder
+
+    with fresh_folder(tmp_path / "samples") as folder:
+        assert folder.match(TEMPORARY)
+    seen = []
+    monkeypatch.setattr(Path, "replace", lambda self, target: seen.append(self))
+    write_tensors(tmp_path / "x.safetensors", {}, {})
+    assert seen[0].match(TEMPORARY)
