@@ -7,23 +7,49 @@ from collections.abc import Iterable
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers.optimization import Adafactor
 
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.train.adafactor import Adafactor
+from lora_recipes.train.stacked import StackedOptimizer
 
 
-def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> Optimizer:
+class AdamW(StackedOptimizer, torch.optim.AdamW):
+    """torch's AdamW on stacks, each updated by one fused operation."""
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.nn.Parameter],
+        *,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+    ) -> None:
+        """Take over the parameters."""
+        super().__init__(
+            self.weights(parameters),
+            lr=1.0,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+        # A scaler that leaves the unscaling to the optimizer cannot be combined with clipping.
+        self._step_supports_amp_scaling = False
+
+
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> StackedOptimizer:
     """The recipe's optimizer. Its own rate is 1: `build_schedule` multiplies the real one in.
+
+    The parameters become views of stacks: see `lora_recipes.train.stacked`.
 
     Source: Shazeer and Stern 2018, arXiv:1804.04235 (Adafactor), in the semantics of
     transformers; Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW, decoupled decay).
     """
     if train.optimizer == "adamw":
         settings = train.adamw
-        return torch.optim.AdamW(
+        return AdamW(
             parameters,
-            lr=1.0,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
             weight_decay=train.weight_decay,

@@ -25,6 +25,7 @@ from lora_recipes.reporting import Reporter
 from lora_recipes.train.batches import BatchLoader, Pictures
 from lora_recipes.train.callbacks import AdapterState, FolderIO, Guard, Keeping, Progress
 from lora_recipes.train.checkpoints import Checkpoints
+from lora_recipes.train.fast_lora import speed_up
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
 from lora_recipes.train.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import Record
@@ -91,6 +92,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
     Raises:
         UserError: a loss, a gradient or a weight is not finite, or the disk is full.
     """
+    speed_up(job.denoiser.unet)
     record = Record(job.pictures, job.stream)
     scaling = LossScaling(job.device.type) if job.denoiser.dtype == torch.float16 else None
     module = Denoising(job.denoiser, job.diffusion, record, lambda: _optimizer(job))

@@ -96,6 +96,20 @@ def overflowing_at(call: int, unet: torch.nn.Module) -> torch.nn.Module:
     return unet
 
 
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+def test_fp16_gradients_are_unscaled_before_they_are_clipped(tmp_path: Path, optimizer: str):
+    """A bound that no gradient reaches changes nothing; scaled ones are 65,536 times larger."""
+    found = []
+    for bound in (0.0, 1000.0):
+        settings = {"optimizer": optimizer, "max_grad_norm": bound}
+        root = make_project(tmp_path / str(bound), settings, compute={"precision": "fp16"})
+        run_stage(root)
+        found.append(read_tensors(root / "out" / "adapter.safetensors"))
+    assert any(float(value.abs().sum()) > 0 for name, value in found[0].items() if "_up." in name)
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name])
+
+
 def test_twenty_overflows_in_a_row_stop_the_run(tmp_path: Path):
     root = make_project(
         tmp_path,

@@ -1,0 +1,64 @@
+"""The adapter's forward pass in fewer operations than peft's.
+
+peft computes base(x) + up(down(x)) · scale as three matrix products, a product and a sum, and
+walks through dropout, variants and several adapters on the way. There is one adapter and none of
+the rest here, and the last product, the scaling and the sum are one operation of the matrix
+library. On a CPU a training step takes about a tenth less; on a GPU it is two kernels less per
+layer in each direction.
+
+M: rows of the input, all of its axes but the last; I: inputs; O: outputs; R: rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from peft.tuners.lora import Linear
+from torch import Tensor, nn
+
+
+def add_product(base_MO: Tensor, down_MR: Tensor, up_OR: Tensor, scale: float) -> Tensor:
+    """base + scale · down upᵀ, [M, O] float32.
+
+    Source: Hu et al. 2021, arXiv:2106.09685, equation 3, with the scale of its section 4.1.
+    """
+    return torch.addmm(base_MO, down_MR, up_OR.t(), alpha=scale)
+
+
+class FastLinear(Linear):
+    """peft's LoRA layer around a linear layer, for one plain adapter."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """base(x) + scale · up(down(x)): base in its own precision, the adapter in float32."""
+        if self.disable_adapters:
+            return self.base_layer(x)
+        (name,) = self.active_adapters
+        down, up = self.lora_A[name].weight, self.lora_B[name].weight
+        base = self.base_layer(x)
+        down_MR = F.linear(x.to(down.dtype), down).flatten(0, -2)
+        summed = add_product(base.to(up.dtype).flatten(0, -2), down_MR, up, self.scaling[name])
+        return summed.view(base.shape).to(base.dtype)
+
+
+def speed_up(unet: nn.Module) -> None:
+    """Let every LoRA layer of a linear layer take the short way; others stay as they are.
+
+    The layers, their weights and all that peft knows of them stay the same objects.
+    """
+    for module in unet.modules():
+        if type(module) is Linear and _is_plain(module):
+            module.__class__ = FastLinear
+
+
+def _is_plain(layer: Linear) -> bool:
+    """Whether peft would do no more than `FastLinear` does."""
+    return (
+        len(layer.lora_A) == 1
+        and not layer.lora_variant
+        and not layer.merged
+        and not layer.fan_in_fan_out
+        and all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
+        and not any(layer.lora_bias.values())
+    )
