@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Stage commands call `python`: put the environment's first.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
-.PHONY: setup repro test test-slow lint bench docs judge clean
+.PHONY: setup repro test test-slow lint bench bench-meta docs judge clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +40,9 @@ docs: setup
 
 bench: setup
 	@$(ACTIVE) python -m benchmarks.gpu_real_size --base pocket --resolution 128 --batch 4 --rank 8 --device cpu --precision fp32
+
+bench-meta: setup
+	@$(ACTIVE) python -m benchmarks.meta --check
 
 clean:
 	rm -rf $(VENV) build out/samples out/report out/snapshots out/adapter.safetensors .lora
