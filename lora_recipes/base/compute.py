@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import torch
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.compute import Compute
+
+VECTOR_FLAGS = re.compile(r"(avx|fma|amx|sve|asimd)\w*|f16c|neon|sme2?|bf16|i8mm")
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,11 +62,38 @@ def device_name(device: torch.device) -> str:
     """The model of a device, as far as the machine tells: bytes repeat on the same model only."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
+    name = _cpu("model name") or platform.processor() or platform.machine()
+    return name if device.type == "cpu" else f"{device.type} {name}"
+
+
+def cpu_flags() -> str:
+    """The CPU's vector instructions, sorted: which of them a sum goes through moves its last bits.
+
+    Empty where the machine does not tell.
+    """
+    flags = (_cpu("flags") or _cpu("Features")).split()  # x86, ARM
+    return " ".join(sorted({flag for flag in flags if VECTOR_FLAGS.fullmatch(flag)}))
+
+
+def driver_version(loaded: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """The NVIDIA driver, `570.86.10`: it compiles kernels too. Empty where there is none."""
+    if loaded.is_file():
+        found = re.search(r"\s(\d+(\.\d+)+)\s", loaded.read_text("utf-8", "replace"))
+        return found[1] if found else ""
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.split("\n")[0].strip()
+
+
+def _cpu(field: str) -> str:
+    """What Linux says of the first processor; empty elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor() or platform.machine()
-    return name if device.type == "cpu" else f"{device.type} {name}"
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == field), "")
 
 
 def _device(name: str) -> torch.device:

@@ -8,8 +8,6 @@ each stage last ran with, and files are asked of `dvc status`. Nothing in the pr
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.provenance.processes import DVC, ask, git_environment
 
 RESOLVED = "resolved.yaml"
 OUTPUTS = ("outs", "metrics", "plots")
@@ -45,7 +44,7 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
         CannotTell: DVC fails, or another DVC command holds the project.
     """
     lock = _lock(root)
-    status = _dvc_status(root)
+    status = dvc_status(root)
     stages = _read(root / "dvc.yaml")["stages"]
     made = {path for stage in stages.values() for kind in OUTPUTS for path in _paths(stage, kind)}
     plans: list[StagePlan] = []
@@ -73,29 +72,39 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
     return plans
 
 
+def stage_names(root: Path) -> list[str]:
+    """The stages of dvc.yaml, in the pipeline's order."""
+    return list(_read(root / "dvc.yaml")["stages"])
+
+
 def _key_reasons(
     stage: dict[str, Any], locked: dict[str, Any] | None, resolved: dict[str, Any]
 ) -> list[str]:
     """The tracked keys of resolved.yaml whose value is not what the stage last ran with."""
     before = (locked or {}).get("params", {}).get(RESOLVED, {})
-    reasons = []
+    reasons: list[str] = []
     for entry in stage.get("params", []):
         for key in entry[RESOLVED]:
-            now: Any = resolved
-            for part in key.split("."):
-                now = now.get(part) if isinstance(now, dict) else None
-            if key not in before:
-                reasons.append(key)
-            elif before[key] != now:
-                reasons += _differing(key, before[key], now)
+            reasons += [key] if key not in before else differing(key, before[key], resolved)
     return reasons
 
 
-def _differing(key: str, before: Any, now: Any) -> list[str]:
+def differing(key: str, before: Any, resolved: dict[str, Any]) -> list[str]:
+    """The dotted keys, at or below one, under which a recipe says something else than before."""
+    now = value_at(resolved, key)
+    if before == now:
+        return []
     if isinstance(before, dict) and isinstance(now, dict):
-        names = [n for n in now | before if before.get(n) != now.get(n)]
-        return [r for n in names for r in _differing(f"{key}.{n}", before.get(n), now.get(n))]
+        return [k for n in now | before for k in differing(f"{key}.{n}", before.get(n), resolved)]
     return [key]
+
+
+def value_at(resolved: dict[str, Any], key: str) -> Any:
+    """A value by its dotted key; None if there is none."""
+    value: Any = resolved
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _file_reasons(changes: list[Any], made: set[str]) -> list[str]:
@@ -132,21 +141,19 @@ def _read(file: Path) -> Any:
     return YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
 
 
-def _dvc_status(root: Path) -> dict[str, list[Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
+    """What DVC finds changed, by stage; of some stages, or of all that it knows.
+
+    Raises:
+        CannotTell: DVC fails, or another DVC command holds the project.
+    """
+    done = ask([*DVC, "status", "--json", *stages], root, git_environment())
+    if done.code:
         raise CannotTell(
             Problem(
-                what=f"dvc status failed: {lines[0]}",
+                what=f"dvc status failed: {done.first_line}",
                 fix="wait for the other DVC command to end, or run `dvc status` to see more",
             )
         )
-    status: dict[str, list[Any]] = json.loads(done.stdout or "{}")
+    status: dict[str, list[Any]] = json.loads(done.out or "{}")
     return status

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lora_recipes.base.compute import device_name
+from lora_recipes.base.compute import cpu_flags, device_name, driver_version
 from lora_recipes.hashing import digest, sha256_file
 
 PACKAGES = ("torch", "lightning", "diffusers", "transformers", "peft", "numpy")
@@ -19,13 +19,16 @@ PACKAGES = ("torch", "lightning", "diffusers", "transformers", "peft", "numpy")
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Builds, interpreter, device model and threads: under equal ones, bytes repeat."""
+    driver = {"driver": driver_version()} if device.type == "cuda" else {}
     return {
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "torch_build": f"{torch.version.git_version}, CUDA {torch.version.cuda or 'none'}",
         "python": platform.python_version(),
         "machine": platform.machine(),
         "device": device_name(device),
+        **driver,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cpu_flags": cpu_flags(),
         "threads": torch.get_num_threads(),
     }
 

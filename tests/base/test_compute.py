@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from lora_recipes.base.compute import device_name, set_up
+from lora_recipes.base.compute import VECTOR_FLAGS, cpu_flags, device_name, driver_version, set_up
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.compute import Compute
 
@@ -80,3 +81,35 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_device_has_a_name_that_tells_its_model() -> None:
     assert device_name(torch.device("cpu")) not in ("", "cpu")
+
+
+def test_the_vector_instructions_of_a_cpu_are_named_and_nothing_else_of_it() -> None:
+    found = ["avx", "avx512f", "amx_bf16", "fma", "fma4", "sve2", "asimddp", "neon", "sme", "f16c"]
+    assert [flag for flag in found if not VECTOR_FLAGS.fullmatch(flag)] == []
+    others = ["smep", "smap", "sse4_2", "aes", "rdrand", "xsave", "fpu"]
+    assert [flag for flag in others if VECTOR_FLAGS.fullmatch(flag)] == []
+    assert cpu_flags() == " ".join(sorted(cpu_flags().split()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.10  Wed Jan 22 2025",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build",
+    ],
+)
+def test_the_driver_of_a_gpu_is_known_by_its_version(tmp_path: Path, line: str) -> None:
+    loaded = tmp_path / "version"
+    loaded.write_text(f"{line}\nGCC version:  gcc version 12.2.0 (Debian 12.2.0)\n")
+    assert driver_version(loaded) == "570.86.10"
+
+
+def test_where_the_kernel_does_not_tell_the_driver_nvidia_smi_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert driver_version(tmp_path / "none") == ""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 570.86.10\necho 570.86.10\n")
+    program.chmod(0o755)
+    assert driver_version(tmp_path / "none") == "570.86.10"

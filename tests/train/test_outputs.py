@@ -93,6 +93,7 @@ def test_the_environment_names_what_decides_the_bits():
     assert around["packages"]["torch"] == torch.__version__
     assert sorted(around) == [
         "cpu_capability",
+        "cpu_flags",
         "device",
         "machine",
         "packages",
@@ -100,3 +101,8 @@ def test_the_environment_names_what_decides_the_bits():
         "threads",
         "torch_build",
     ]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_environment_names_the_driver():
+    assert environment(torch.device("cuda"))["driver"].count(".") >= 1

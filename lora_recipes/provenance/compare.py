@@ -1,0 +1,92 @@
+"""The outputs of a run beside what a commit's dvc.lock says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lora_recipes.provenance.lock import Lock
+from lora_recipes.provenance.objects import Objects, folder_listing
+from lora_recipes.provenance.verdict import Output
+
+RECORD = "out/train.json"
+"""The figures that training gives, and the environment that it ran in."""
+
+SHOWS_ENVIRONMENT = "out/report"
+"""The page prints the environment, so it differs wherever that does."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of out/train.json; empty where a commit has none."""
+
+    figures: dict[str, Any]
+    environment: dict[str, Any]
+
+
+def read_record(root: Path) -> Record:
+    """The training's record in a project's folder."""
+    try:
+        values = json.loads((root / RECORD).read_text("utf-8"))
+        environment = values.pop("environment", {})
+    except (OSError, ValueError, AttributeError):
+        return Record({}, {})
+    return Record(values, environment)
+
+
+def compare(
+    root: Path,
+    then: Record,
+    *,
+    before: Lock,
+    after: Lock,
+    names: Iterable[str],
+    objects: Objects,
+) -> tuple[Output, ...]:
+    """Each output of the stages that ran again, by hash.
+
+    The record is compared by its figures: its environment describes the machine, not the result.
+
+    Args:
+        root: where they ran.
+        then: the commit's own record, before the run replaced it.
+        before: the commit's lock.
+        after: the lock that the run wrote.
+        names: the stages that ran.
+        objects: the cache, which may still know a folder's old files.
+    """
+    now = read_record(root)
+    outputs = []
+    for name in names:
+        for path, was in before[name].outs.items():
+            output = Output(name, path, was, after[name].outs.get(path, ""), None)
+            outputs.append(_judge(output, root, then, now, objects))
+    return tuple(outputs)
+
+
+def _judge(output: Output, root: Path, then: Record, now: Record, objects: Objects) -> Output:
+    def found(same: bool | None, note: str = "", files: tuple[str, ...] = ()) -> Output:
+        return Output(output.stage, output.path, output.then, output.now, same, note, files)
+
+    if output.then == output.now:
+        return found(True)
+    if output.path == RECORD:
+        if not then.figures:
+            return found(None, "the commit does not hold it, and it names the machine")
+        return found(then.figures == now.figures, "all figures; the environment is another")
+    if output.path == SHOWS_ENVIRONMENT and then.environment != now.environment:
+        return found(None, "the page shows the environment, which is another")
+    return found(False, files=_differing_files(output, root, objects))
+
+
+def _differing_files(output: Output, root: Path, objects: Objects) -> tuple[str, ...]:
+    """Of a folder: the files that are other, new or gone."""
+    if not output.then.endswith(".dir"):
+        return ()
+    was, is_now = objects.listing(output.then), folder_listing(root / output.path)
+    if was is None:
+        return ()
+    return tuple(name for name in sorted(was | is_now) if was.get(name) != is_now.get(name))

@@ -1,0 +1,195 @@
+"""What verifying a commit has found: as values, as JSON, and as text with the verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from lora_recipes.errors import CannotTell
+from lora_recipes.provenance.revision import Revision
+
+REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
+MOST_FILES = 5
+"""So many of a folder's differing files are named."""
+
+
+class Drifted(Protocol):
+    """How far two adapters lie apart, as `lora_recipes.adapter.drift` measures it."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+    def table(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a stage that was run again."""
+
+    stage: str
+    path: str
+    then: str
+    """The md5 that the commit's dvc.lock has for it."""
+
+    now: str
+    """The md5 of what came out this time."""
+
+    same: bool | None
+    """None: it was not compared, for the reason in `note`."""
+
+    note: str = ""
+    files: tuple[str, ...] = ()
+    """Of a folder: which of its files differ, as far as the cache knows the old ones."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out of a commit that was run again."""
+
+    revision: Revision
+    outputs: tuple[Output, ...]
+    then: Mapping[str, Any]
+    """The environment that the commit's training recorded; empty if it did not."""
+
+    now: Mapping[str, Any]
+    """The environment of the run that was made to verify it."""
+
+    drift: Mapping[str, Drifted] = field(default_factory=dict)
+    """By path, of each adapter that differs and whose old bytes the cache still has."""
+
+    notes: tuple[str, ...] = ()
+
+    @property
+    def differing(self) -> tuple[Output, ...]:
+        """The outputs that are not what the commit says."""
+        return tuple(output for output in self.outputs if output.same is False)
+
+    @property
+    def word(self) -> str:
+        """`reproduced` or `not reproduced`."""
+        return NOT_REPRODUCED if self.differing else REPRODUCED
+
+    def environment(self) -> list[tuple[str, Any, Any]]:
+        """Each fact of the environment by dotted name, then and now; None where it is unknown."""
+        then, now = dict(_flat(self.then)), dict(_flat(self.now))
+        return [(name, then.get(name), now.get(name)) for name in {**then, **now}]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON's values."""
+        facts = self.environment()
+        return {
+            "verdict": self.word,
+            **_revision(self.revision),
+            "outputs": [
+                {
+                    "stage": output.stage,
+                    "path": output.path,
+                    "then": output.then,
+                    "now": output.now,
+                    "same": output.same,
+                    "note": output.note,
+                    "files": list(output.files),
+                }
+                for output in self.outputs
+            ],
+            "drift": {path: drift.as_dict() for path, drift in self.drift.items()},
+            "environment": {
+                "then": dict(self.then),
+                "now": dict(self.now),
+                "differs": [name for name, then, now in facts if then != now],
+            },
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """The verdict in the first line; what differs and where below it."""
+        lines = [self._headline(), *_outputs(self.outputs)]
+        for path, drift in self.drift.items():
+            lines += ["", f"drift of {path}", *_indented(drift.table())]
+        if self.differing or self.then != self.now:
+            lines += ["", *_environment(self.environment())]
+        if self.notes:
+            lines += ["", *(f"note: {note}" for note in self.notes)]
+        return "\n".join(lines)
+
+    def _headline(self) -> str:
+        named = str(self.revision)
+        if self.revision.kind != "commit":
+            named += f" ({self.revision.commit[:10]})"
+        stages = ", ".join(dict.fromkeys(output.stage for output in self.outputs))
+        if not self.differing:
+            return f"{REPRODUCED}: {named} gives the same bytes again ({stages})"
+        compared = sum(output.same is not None for output in self.outputs)
+        return (
+            f"{NOT_REPRODUCED}: {named}: "
+            f"{len(self.differing)} of {compared} outputs differ ({stages})"
+        )
+
+
+def cannot_tell(name: str, error: CannotTell) -> dict[str, Any]:
+    """The JSON of a question that has no answer, and why."""
+    return {
+        "verdict": CANNOT_TELL,
+        "name": name,
+        "problems": [
+            {"where": p.where, "what": p.what, "allowed": p.allowed, "fix": p.fix}
+            for p in error.problems
+        ],
+    }
+
+
+def _revision(revision: Revision) -> dict[str, str]:
+    return {"name": revision.name, "kind": revision.kind, "commit": revision.commit}
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _outputs(outputs: tuple[Output, ...]) -> Iterator[str]:
+    stages = max((len(output.stage) for output in outputs), default=0)
+    paths = max((len(output.path) for output in outputs), default=0)
+    for output in outputs:
+        if output.same is None:
+            found = f"not compared: {output.note}"
+        elif output.same:
+            found = f"identical  {output.then[:8]}" + (f"  {output.note}" if output.note else "")
+        else:
+            found = f"DIFFERS    {output.then[:8]} -> {output.now[:8] or 'nothing'}{_files(output)}"
+        yield f"  {output.stage:{stages}}  {output.path:{paths}}  {found}"
+
+
+def _files(output: Output) -> str:
+    if not output.files:
+        return ""
+    more = len(output.files) - MOST_FILES
+    named = ", ".join(output.files[:MOST_FILES]) + (f" and {more} more" if more > 0 else "")
+    return f"  in {named}"
+
+
+def _environment(facts: list[tuple[str, Any, Any]]) -> Iterator[str]:
+    if not facts:
+        yield "environment: the commit does not say on what it was trained"
+        return
+    rows = [("environment", "then", "now")]
+    rows += [(name, _shown(then), _shown(now)) for name, then, now in facts]
+    names, thens = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for name, then, now in rows:
+        mark = "*" if then != now and name != "environment" else " "
+        yield f"{mark} {name:{names}}  {then:{thens}}  {now}".rstrip()
+    if all(then == now for _, then, now in facts):
+        yield "  every fact is the same: the difference is in none of these"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}".rstrip() for line in text.splitlines()]
