@@ -90,7 +90,7 @@ def find(folder: Path, dataset: Dataset) -> Found:
 
 def folder_repeats(path: str) -> tuple[int, str] | None:
     """(repeats, caption) of the nearest `N_name` folder above a file, or None."""
-    for part in reversed(PurePosixPath(path).parent.parts):
+    for part in reversed(path.split("/")[:-1]):
         match = REPEATS.fullmatch(part)
         if match:
             return int(match[1]), " ".join(match[2].split())
@@ -117,7 +117,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
-    top = PurePosixPath(path).parts[0] if "/" in path else ""
+    top = path.partition("/")[0] if "/" in path else ""
     for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
         if name != "none" and top == unicodedata.normalize("NFC", name):
             return role
