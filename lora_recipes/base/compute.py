@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.device import cpu_name
 from lora_recipes.recipe.sections.compute import Compute
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,10 +57,7 @@ def device_name(device: torch.device) -> str:
     """The model of a device, as far as the machine tells: bytes repeat on the same model only."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor() or platform.machine()
+    name = cpu_name()
     return name if device.type == "cpu" else f"{device.type} {name}"
 
 

@@ -37,8 +37,11 @@ class Unreadable(Exception):
     """A file that is no picture, or a damaged or unsupported one: why, and what to do."""
 
     def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, fix)  # what another process's copy is made of
         self.reason, self.fix = reason, fix
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)

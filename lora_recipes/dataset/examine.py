@@ -71,7 +71,7 @@ def examine(
     training; one that has not been touched since is not read again. One picture is in memory at a
     time, or one in each process where there is so much to do that several are started.
     """
-    cache = StatCache(cache_file, _version())
+    cache = StatCache(cache_file, version())
     facts: dict[str, Facts] = {}
     new: list[tuple[Entry, os.stat_result]] = []
     problems = []
@@ -149,10 +149,24 @@ def _gradients(image: Image.Image) -> str:
     return np.packbits(np.stack([right, below])).tobytes().hex()
 
 
-def _version() -> str:
+def version() -> str:
     """Of the cached facts: another Pillow or other code here may see something else in a file."""
     sources = (Path(module).read_bytes() for module in (colour.__file__, decode.__file__, __file__))
     return f"{PIL.__version__} {sha256_bytes(b''.join(sources))}"
+
+
+def unseen(images: list[Entry], cache_file: Path) -> list[Entry]:
+    """The pictures that `examine` would have to read."""
+    cache = StatCache(cache_file, version())
+    new = []
+    for entry in images:
+        try:
+            known = cache.get(entry.file, entry.file.stat()) is not None
+        except OSError:
+            known = False
+        if not known:
+            new.append(entry)
+    return new
 
 
 def _facts(cached: Any) -> Facts | None:

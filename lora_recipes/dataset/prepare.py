@@ -56,8 +56,7 @@ def prepare(
         UserError: pictures that are too small or of another shape (all named), or files that are
             not those of the manifest.
     """
-    target = target_size(settings.resolution)
-    _check(manifest, target, settings, report)
+    check_sizes(manifest, settings, report)
     files = _locate(folder, manifest)
     shutil.rmtree(out, ignore_errors=True)
     tasks = [(image, files[image.path]) for image in manifest.images]
@@ -121,8 +120,13 @@ def _entry(image: manifests.Image, placement: Placement, prepared: Pillow.Image)
     }
 
 
-def _check(manifest: manifests.Manifest, target: Size, settings: Prepare, report: Reporter) -> None:
-    """Whether every picture can become a training picture, before the first is read."""
+def check_sizes(manifest: manifests.Manifest, settings: Prepare, report: Reporter) -> None:
+    """Whether every picture can become a training picture, before the first is read.
+
+    Raises:
+        UserError: pictures are too small, too narrow or of another shape; all are named.
+    """
+    target = target_size(settings.resolution)
     sizes = {image.path: (image.width, image.height) for image in manifest.images}
     small = [path for path, size in sizes.items() if is_smaller(size, target)]
     wanted = f"{target[0]}×{target[1]}"
