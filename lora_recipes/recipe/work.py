@@ -44,6 +44,8 @@ class Shape:
     targets: str
     checkpointing: bool
     precision: str
+    attention: str
+    deterministic: bool
     optimizer: str
 
     @property
@@ -97,6 +99,8 @@ def shape_of(  # noqa: PLR0917
         targets=lora.targets,
         checkpointing=compute.gradient_checkpointing,
         precision=compute.precision,
+        attention=compute.attention,
+        deterministic=compute.deterministic,
         optimizer=train.optimizer,
     )
 

@@ -29,6 +29,8 @@ SDXL = Shape(
     targets="attention",
     checkpointing=False,
     precision="bf16",
+    attention="sdpa",
+    deterministic=True,
     optimizer="adafactor",
 )
 
@@ -99,7 +101,14 @@ def test_another_shape_on_the_same_device_is_scaled_and_said_as_a_range():
 
 @pytest.mark.parametrize(
     "change",
-    [{"device": "another"}, {"precision": "fp32"}, {"unet": "64/1"}, {"threads": 2}],
+    [
+        {"device": "another"},
+        {"precision": "fp32"},
+        {"unet": "64/1"},
+        {"threads": 2},
+        {"attention": "math"},
+        {"deterministic": False},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_what_runs_differently_tells_nothing(change):
