@@ -68,7 +68,7 @@ def table(path: Path = TABLE) -> list[Measured]:
     ]
 
 
-def add(figures: Path, path: Path = TABLE) -> Shape:
+def add(figures: Path, path: Path) -> Shape:
     """Put a benchmark's figures into the table; figures of the same shape are replaced.
 
     Raises:
@@ -125,7 +125,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Add each file that is named."""
     for name in sys.argv[1:] if arguments is None else arguments:
-        shape = add(Path(name))
+        shape = add(Path(name), TABLE)
         print(f"{TABLE.name}: {shape.device}, {shape.pixels} pixels, rank {shape.rank}")
 
 

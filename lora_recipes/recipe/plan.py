@@ -88,7 +88,7 @@ class Plan:
     def _memory_here(self) -> str:
         text = ""
         if self.duration is not None and self.duration.peak_bytes is not None:
-            text += f"; {gib(self.duration.peak_bytes)} at most in {self.duration.source}"
+            text += f"; measured at most: {gib(self.duration.peak_bytes)}"
         if self.device.memory is not None:
             fits = self.memory.total <= self.device.memory
             text += f"; {self.device.name} has {'' if fits else 'only '}{gib(self.device.memory)}"

@@ -179,7 +179,6 @@ def test_a_benchmarks_figures_become_a_row_and_replace_the_one_of_their_shape(
     rows, figures = tmp_path / "speeds.json", tmp_path / "figures.json"
     rows.write_text("[]\n")
     monkeypatch.setattr(measured, "TABLE", rows)
-    monkeypatch.setattr(measured.add, "__defaults__", (rows,))
     for change in ({"ms_per_step": 60}, {}, {"rank": 8}):
         figures.write_text(json.dumps(FIGURES | change))
         measured.main([str(figures)])

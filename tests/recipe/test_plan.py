@@ -94,8 +94,7 @@ def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, 
     rows = {line[:14].strip(): line[14:] for line in _lines(resolved, project.root, card)}
     assert rows["time"] == "about 10 min of training: your run of the same shape on this machine"
     assert rows["memory"].endswith(
-        "on top); 7.0 GiB at most in your run of the same shape on this machine; "
-        "NVIDIA RTX 3070 has only 8.0 GiB"
+        "on top); measured at most: 7.0 GiB; NVIDIA RTX 3070 has only 8.0 GiB"
     )
 
 
