@@ -84,8 +84,8 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 
 
 def plan(options: argparse.Namespace, root: Path) -> int:
-    """Print what `dvc repro` would do: stages, steps, file size, memory, learning rate."""
-    from lora_recipes.dataset.select import count_train_images
+    """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
+    from lora_recipes.dataset.outlook import outlook
     from lora_recipes.provenance.pipeline import stage_plans
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.plan import make_plan
@@ -94,19 +94,18 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     resolved = resolve(root)
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    images = count_train_images(root, resolved.recipe.dataset)
-    if images == 0:
-        raise UserError(
-            Problem(
-                where=resolved.params.data,
-                what="holds no picture to train on",
-                fix="put your pictures there, or name their folder as `data:` in params.yaml",
-            )
-        )
+    data = outlook(root, resolved.recipe.dataset, resolved.recipe.prepare)
+    for text in data.warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    if data.images == 0:
+        raise UserError(data.problems)
     print("stages")
     for stage in stage_plans(root, resolved_document(root, resolved)):
         print(f"  {stage.fate:8}{stage.name:9}{stage.why}".rstrip())
-    print(make_plan(resolved, images))
+    print(make_plan(resolved, data.images, root, pictures=data.pictures))
+    if data.problems:
+        print("`dvc repro` would stop at this:", file=sys.stderr)
+        raise UserError(data.problems)
     return 0
 
 

@@ -43,7 +43,10 @@ class UserError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         assert self.problems, "a UserError needs at least one problem"
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__(self.problems)  # what another process's copy is made of
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
 
 
 class CannotTell(UserError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
 import subprocess
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.device import cpu_name, cpu_says
 from lora_recipes.recipe.sections.compute import Compute
 
 VECTOR_FLAGS = re.compile(r"(avx|fma|amx|sve|asimd)\w*|f16c|neon|sme2?|bf16|i8mm")
@@ -62,7 +62,7 @@ def device_name(device: torch.device) -> str:
     """The model of a device, as far as the machine tells: bytes repeat on the same model only."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    name = _cpu("model name") or platform.processor() or platform.machine()
+    name = cpu_name()
     return name if device.type == "cpu" else f"{device.type} {name}"
 
 
@@ -71,7 +71,7 @@ def cpu_flags() -> str:
 
     Empty where the machine does not tell.
     """
-    flags = (_cpu("flags") or _cpu("Features")).split()  # x86, ARM
+    flags = (cpu_says("flags") or cpu_says("Features")).split()  # x86, ARM
     return " ".join(sorted({flag for flag in flags if VECTOR_FLAGS.fullmatch(flag)}))
 
 
@@ -86,14 +86,6 @@ def driver_version(loaded: Path = Path("/proc/driver/nvidia/version")) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.split("\n")[0].strip()
-
-
-def _cpu(field: str) -> str:
-    """What Linux says of the first processor; empty elsewhere."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
-    pairs = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in pairs if name.strip() == field), "")
 
 
 def _device(name: str) -> torch.device:

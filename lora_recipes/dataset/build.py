@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.dataset.captions import Caption, captions, unused
+from lora_recipes.dataset.captions import Caption, captions, tidy, unused
 from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
@@ -56,7 +56,7 @@ def build(folder: Path, dataset: Dataset, cache_file: Path, report: Reporter) ->
     if problems:
         raise UserError(sorted(problems, key=lambda problem: problem.where))
     images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
-    _tell(found, images, facts, report)
+    _tell(found, images, facts, dataset, report)
     return make(images)
 
 
@@ -100,7 +100,13 @@ def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     ]
 
 
-def _tell(found: Found, images: list[Image], facts: dict[str, Facts], report: Reporter) -> None:
+def _tell(
+    found: Found,
+    images: list[Image],
+    facts: dict[str, Facts],
+    dataset: Dataset,
+    report: Reporter,
+) -> None:
     _tell_counts(images, report)
     _tell_folders(found, report)
     notes = defaultdict(list)
@@ -109,6 +115,7 @@ def _tell(found: Found, images: list[Image], facts: dict[str, Facts], report: Re
             notes[note].append(path)
     for note, paths in sorted(notes.items()):
         report.say(f"{_count(len(paths), 'picture')} {note}: {names(paths)}")
+    _tell_words(images, dataset, report)
     empty = [image.path for image in images if not image.caption]
     if empty:
         report.warn(f"{_count(len(empty), 'caption')} without a word: {names(empty)}")
@@ -134,6 +141,24 @@ def _tell_counts(images: list[Image], report: Reporter) -> None:
     )
     told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
     report.say(f"captions: {told}")
+
+
+def _tell_words(images: list[Image], dataset: Dataset, report: Reporter) -> None:
+    """Words that the recipe counts on and no caption has."""
+    train = [image for image in images if image.role == TRAIN]
+    trigger, class_word = dataset.trigger, dataset.class_word
+    words = "\n".join(image.caption for image in train)
+    if trigger != "none" and tidy(trigger).lower() not in words.lower():  # as CLIP reads them
+        report.warn(
+            f"dataset.trigger = {trigger} stands in no caption: the model will not learn that "
+            "word; write it into the captions, or set dataset.trigger to the word that they have"
+        )
+    template = [image for image in train if image.caption_from == "template"]
+    if template and class_word == "none" and "{class_word}" in dataset.template:
+        report.warn(
+            f'dataset.class_word is none, so the template reads "{template[0].caption}"; say what '
+            "kind of thing it is, such as dog or person"
+        )
 
 
 def _tell_folders(found: Found, report: Reporter) -> None:

@@ -112,18 +112,14 @@ def _by_stem(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
 
 def _read(folder: Path, entry: Entry) -> tuple[str, Problem | None]:
     """A whole text file; a byte order mark is no part of it."""
-    where = f"{shown(folder)}/{entry.path}"
     try:
         return entry.file.read_bytes().decode("utf-8-sig"), None
     except OSError as error:
-        fix = "make the file readable"
-        return "", Problem(where=where, what=f"cannot be read: {error.strerror}", fix=fix)
+        what, fix = f"cannot be read: {error.strerror}", "make the file readable"
     except UnicodeDecodeError as error:
-        return "", Problem(
-            where=where,
-            what=f"is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}",
-            fix="save it as UTF-8 in your editor",
-        )
+        what = f"is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
+        fix = "save it as UTF-8 in your editor"
+    return "", Problem(where=f"{shown(folder)}/{entry.path}", what=what, fix=fix)
 
 
 def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -25,6 +26,9 @@ SUFFIXES = {
     "AVIF": (".avif",),
 }
 ORIENTATION = 0x0112
+SIDEWAYS = range(5, 9)
+"""The EXIF orientations that swap width and height."""
+
 BITS_PER_SAMPLE = 258
 EIGHT, SIXTEEN = 8, 16
 
@@ -33,8 +37,11 @@ class Unreadable(Exception):
     """A file that is no picture, or a damaged or unsupported one: why, and what to do."""
 
     def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, fix)  # what another process's copy is made of
         self.reason, self.fix = reason, fix
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ class Picture:
 
     image: Image.Image
     """Mode RGB, upright."""
+
+    size: tuple[int, int]
+    """Width and height of the whole picture, upright. `image` is smaller if a look was enough."""
 
     format: str
     """`JPEG`, `PNG`, `WEBP`, `TIFF`, `BMP` or `AVIF`, by its bytes."""
@@ -82,7 +92,9 @@ def sniff(data: bytes) -> str | None:
     return None
 
 
-def decode(data: bytes, suffix: str = "", background: str = "white") -> Picture:
+def decode(
+    data: bytes, suffix: str = "", background: str = "white", look: int | None = None
+) -> Picture:
     """Decode a picture's bytes.
 
     Orientation: the EXIF tag, all 8. Colours: an ICC profile is converted to sRGB. 16 bits per
@@ -92,6 +104,9 @@ def decode(data: bytes, suffix: str = "", background: str = "white") -> Picture:
         data: the whole file.
         suffix: what the file's name ends in, to note when it lies; empty for no note.
         background: `white`, `black` or `gray`.
+        look: a look is enough: a JPEG may come at 1/2, 1/4 or 1/8 of its size, as long as no side
+            gets shorter than so many pixels. The file is read to its end all the same, so what is
+            damaged is found, in half the time; but no pixel is one of the whole picture's.
 
     Raises:
         Unreadable: no picture, damaged, unsupported, or more than `MAX_PIXELS`.
@@ -103,11 +118,27 @@ def decode(data: bytes, suffix: str = "", background: str = "white") -> Picture:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         image = _open(data, name)
-        turned = _load(image, name)
-        notes.extend(_unusual(image, data, turned))
+        whole = image.size
+        if look:
+            image.draft(None, (look, look))  # of all formats, only JPEG's does anything
+        reduced = image.size != whole
+        orientation = _load(image, name)
+        notes.extend(_unusual(image, data, orientation))
         rgb = _opaque_rgb(image, BACKGROUNDS[background], notes)
     notes.extend(sorted({f"of which Pillow says: {w.message}" for w in caught if _tells(w)}))
-    return Picture(rgb, name, tuple(notes))
+    upright = whole[::-1] if orientation in SIDEWAYS else whole
+    return Picture(rgb, upright if reduced else rgb.size, name, tuple(notes))
+
+
+def pixels_in(file: Path) -> int:
+    """How many pixels a file's header promises, quickly; 0 where it cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=list(SUFFIXES)) as image:
+                return image.width * image.height
+        except Exception:  # whatever is wrong, decoding it will say so
+            return 0
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -147,14 +178,14 @@ def _open(data: bytes, name: str) -> Image.Image:
     return image
 
 
-def _load(image: Image.Image, name: str) -> bool:
-    """Decode the pixels; whether the EXIF orientation asks for a turn (TIFF does it in here)."""
+def _load(image: Image.Image, name: str) -> int:
+    """Decode the pixels; the EXIF orientation, 1 to 8 (TIFF is turned in here)."""
     try:
-        turned = image.getexif().get(ORIENTATION) in range(2, 9)
+        orientation = image.getexif().get(ORIENTATION)
         image.load()
     except Exception as error:  # as above
         raise _damaged(name, error) from error
-    return turned
+    return next((turn for turn in range(2, 9) if turn == orientation), 1)
 
 
 def _damaged(name: str, error: Exception) -> Unreadable:
@@ -166,9 +197,9 @@ def _damaged(name: str, error: Exception) -> Unreadable:
     )
 
 
-def _unusual(image: Image.Image, data: bytes, turned: bool) -> list[str]:
+def _unusual(image: Image.Image, data: bytes, orientation: int) -> list[str]:
     notes = []
-    if turned:
+    if orientation > 1:
         notes.append("turned upright as their EXIF orientation asks")
     # MPO is a JPEG with a preview or a depth map behind it, as phones write them.
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -196,8 +227,8 @@ def _opaque_rgb(
     image: Image.Image, background: tuple[int, int, int], notes: list[str]
 ) -> Image.Image:
     try:
-        upright = ImageOps.exif_transpose(image)
-        rgb, alpha = to_rgb(upright, image.info.get("icc_profile"), notes)
+        ImageOps.exif_transpose(image, in_place=True)
+        rgb, alpha = to_rgb(image, image.info.get("icc_profile"), notes)
     except Unusable as error:
         raise Unreadable(str(error), "save it as an ordinary 8-bit RGB picture") from error
     if alpha is None:

@@ -61,8 +61,10 @@ def _near(paths: list[str], facts: dict[str, Facts]) -> list[Pair]:
         rows = words[start : start + BLOCK]
         rest = words[start:]
         distance = sum(np.bitwise_count(rows[:, None, i] ^ rest[None, :, i]) for i in (0, 1))
-        for first, row in enumerate(distance <= NEAR_GRADIENTS, start):
-            others = first + 1 + np.flatnonzero(row[first - start + 1 :])
+        close = np.triu(distance <= NEAR_GRADIENTS, 1)  # each pair once, none with itself
+        for row in np.flatnonzero(close.any(axis=1)):
+            first = start + int(row)
+            others = start + np.flatnonzero(close[row])
             difference = colours[others].astype(np.float32) - colours[first]
             near = np.sqrt(np.square(difference).mean(axis=1)) <= NEAR_COLOUR
             pairs += [Pair(paths[first], paths[int(other)], False) for other in others[near]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,16 @@ from lora_recipes.dataset import colour, decode
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import Unreadable
 from lora_recipes.dataset.find import Entry, shown
+from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.reporting import Reporter
 
 THUMBNAIL = 16
 """Edge of the colour thumbnail by which likeness is judged, in pixels."""
+
+LOOK = 256
+"""Shortest side of a JPEG that was decoded for a look only, in pixels."""
 
 GRID = 8
 """Edge of the grid of gradients by which likeness is judged."""
@@ -38,7 +43,8 @@ class Facts:
     """Of the same bytes, as hex digits: what DVC knows the file by."""
 
     pixels: str
-    """Hash of size and decoded pixels: equal for the same picture in two lossless files."""
+    """Hash of size and pixels, of a large JPEG as they are at a look: equal for the same picture
+    in two lossless files, or in two JPEGs that differ in nothing but what is written beside it."""
 
     width: int
     """Upright."""
@@ -65,51 +71,73 @@ def examine(
 ) -> tuple[dict[str, Facts], list[Problem]]:
     """The facts of each picture by path, and the problems of those that cannot be read.
 
-    Every file is decoded whole, so that a damaged one is found now and not while training; one
-    that has not been touched since is not read again. One picture is in memory at a time.
+    Every file is read and decoded to its end, so that a damaged one is found now and not while
+    training; one that has not been touched since is not read again. One picture is in memory at a
+    time, or one in each process where there is so much to do that several are started.
     """
     facts: dict[str, Facts] = {}
+    new: list[tuple[Entry, os.stat_result]] = []
     problems = []
-    with report.bar("looking at pictures", len(images)) as bar:
-        for entry in images:
-            try:
-                facts[entry.path] = _examine_one(entry, cache)
-            except Unreadable as error:
-                where = f"{shown(folder)}/{entry.path}"
-                problems.append(Problem(where=where, what=error.reason, fix=error.fix))
+    for entry in images:
+        try:
+            before = entry.file.stat()
+        except OSError as error:
+            problems.append(_problem(folder, entry, _closed(error)))
+            continue
+        known = _facts(cache.get(entry.file, before))
+        if known is None:
+            new.append((entry, before))
+        else:
+            facts[entry.path] = known
+    entries = [entry for entry, _ in new]
+    processes = worth_having([decode.pixels_in(entry.file) for entry in entries])
+    with (
+        report.bar("looking at pictures", len(images), len(images) - len(new)) as bar,
+        in_order(_examine_one, entries, processes) as results,
+    ):
+        for (entry, before), result in zip(new, results, strict=True):
+            if isinstance(result, Facts):
+                facts[entry.path] = result
+                cache.put(entry.file, before, asdict(result))
+            else:
+                problems.append(_problem(folder, entry, result))
             bar.advance()
     return facts, problems
 
 
-def _examine_one(entry: Entry, cache: StatCache) -> Facts:
+def _examine_one(entry: Entry) -> Facts | Unreadable:
+    """The facts of a picture, or why there are none. Runs in other processes too."""
     try:
-        before = entry.file.stat()
-        known = _facts(cache.get(entry.file, before))
-        if known is None:
-            known = facts_of(entry.file.read_bytes(), entry.suffix)
-            cache.put(entry.file, before, asdict(known))
+        return facts_of(entry.file.read_bytes(), entry.suffix)
     except OSError as error:
-        raise Unreadable(
-            f"cannot be read: {error.strerror or error}", "make the file readable"
-        ) from error
-    return known
+        return _closed(error)
+    except Unreadable as error:
+        return error
+
+
+def _closed(error: OSError) -> Unreadable:
+    return Unreadable(f"cannot be read: {error.strerror or error}", "make the file readable")
+
+
+def _problem(folder: Path, entry: Entry, why: Unreadable) -> Problem:
+    return Problem(where=f"{shown(folder)}/{entry.path}", what=why.reason, fix=why.fix)
 
 
 def facts_of(data: bytes, suffix: str) -> Facts:
-    """Decode a picture and describe it.
+    """Look at a picture and describe it. A look is enough: no pixel of it is trained on.
 
     Raises:
         Unreadable: it is none, or damaged, unsupported or too large.
     """
-    picture = decode.decode(data, suffix)
+    picture = decode.decode(data, suffix, look=LOOK)
     image = picture.image
     colours = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return Facts(
         sha256=sha256_bytes(data),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         pixels=decode.pixel_hash(image),
-        width=image.width,
-        height=image.height,
+        width=picture.size[0],
+        height=picture.size[1],
         format=picture.format,
         thumbnail=base64.b64encode(colours.tobytes()).decode(),
         gradients=_gradients(image),
@@ -128,6 +156,20 @@ def version() -> str:
     """Of the cached facts: another Pillow or other code here may see something else in a file."""
     sources = (Path(module).read_bytes() for module in (colour.__file__, decode.__file__, __file__))
     return f"{PIL.__version__} {sha256_bytes(b''.join(sources))}"
+
+
+def unseen(images: list[Entry], cache_file: Path) -> list[Entry]:
+    """The pictures that `examine` would have to read."""
+    cache = StatCache(cache_file, version())
+    new = []
+    for entry in images:
+        try:
+            known = cache.get(entry.file, entry.file.stat()) is not None
+        except OSError:
+            known = False
+        if not known:
+            new.append(entry)
+    return new
 
 
 def _facts(cached: Any) -> Facts | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import re
@@ -90,7 +91,7 @@ def find(folder: Path, dataset: Dataset) -> Found:
 
 def folder_repeats(path: str) -> tuple[int, str] | None:
     """(repeats, caption) of the nearest `N_name` folder above a file, or None."""
-    for part in reversed(PurePosixPath(path).parent.parts):
+    for part in reversed(path.split("/")[:-1]):
         match = REPEATS.fullmatch(part)
         if match:
             return int(match[1]), " ".join(match[2].split())
@@ -105,19 +106,28 @@ def shown(path: Path) -> str:
 
 def walk(folder: Path) -> Iterator[tuple[str, Path]]:
     """(manifest path, file) of everything in a folder that is not hidden, in no order."""
-    for directory, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        linked = [name for name in folders if Path(directory, name).is_symlink()]
-        place = Path(directory)
-        prefix = "" if place == folder else place.relative_to(folder).as_posix() + "/"
-        for name in [*files, *linked]:
-            if not name.startswith("."):
-                yield unicodedata.normalize("NFC", prefix + name), place / name
+    for path, item in _scan(folder):
+        yield path, Path(item.path)
+
+
+def _scan(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """As `walk`, with what the folder itself tells of a file: whether it is a link costs nothing.
+
+    A folder that may not be read is empty.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as items:
+        for item in items:
+            if item.name.startswith("."):
+                continue
+            if item.is_dir(follow_symlinks=False):
+                yield from _scan(folder / item.name, f"{prefix}{item.name}/")
+            else:
+                yield unicodedata.normalize("NFC", prefix + item.name), item
 
 
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
-    top = PurePosixPath(path).parts[0] if "/" in path else ""
+    top = path.partition("/")[0] if "/" in path else ""
     for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
         if name != "none" and top == unicodedata.normalize("NFC", name):
             return role
@@ -158,16 +168,18 @@ def _folder_problems(folder: Path, dataset: Dataset) -> list[Problem]:
 def _entries(folder: Path, dataset: Dataset) -> tuple[list[Entry], list[Problem]]:
     entries: dict[str, Entry] = {}
     problems = []
-    for path, file in sorted(walk(folder)):
-        problem = _name_problem(folder, path, file, entries.get(path))
+    for path, item in sorted(_scan(folder), key=lambda found: (found[0], found[1].path)):
+        problem = _name_problem(folder, path, item, entries.get(path))
         if problem:
             problems.append(problem)
         else:
-            entries[path] = Entry(path, file, role_of(path, dataset))
+            entries[path] = Entry(path, Path(item.path), role_of(path, dataset))
     return list(entries.values()), problems
 
 
-def _name_problem(folder: Path, path: str, file: Path, twin: Entry | None) -> Problem | None:
+def _name_problem(
+    folder: Path, path: str, item: os.DirEntry[str], twin: Entry | None
+) -> Problem | None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
@@ -181,8 +193,8 @@ def _name_problem(folder: Path, path: str, file: Path, twin: Entry | None) -> Pr
             what="two files have this name, spelled with different Unicode accents",
             fix="rename one of them",
         )
-    if file.is_symlink() and not file.is_file():
-        what = "is a link to a folder" if file.is_dir() else "is a link that leads nowhere"
+    if item.is_symlink() and not item.is_file():
+        what = "is a link to a folder" if item.is_dir() else "is a link that leads nowhere"
         return Problem(
             where=f"{shown(folder)}/{path}",
             what=what,

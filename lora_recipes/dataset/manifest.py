@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import Problem, UserError
@@ -91,7 +91,7 @@ def write(path: Path, manifest: Manifest) -> None:
     content = {
         "schema": SCHEMA,
         "hash": manifest.hash,
-        "images": [asdict(image) for image in manifest.images],
+        "images": [vars(image) for image in manifest.images],
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 

@@ -37,8 +37,12 @@ def accept(root: Path, dataset: Dataset) -> Manifest:
 
 def look(root: Path, dataset: Dataset, report: Reporter) -> Manifest:
     """The manifest of the project's data as they are now. Facts are kept under `.lora/`."""
-    folder = data_folder(root)
-    return build(folder, dataset, own_folder(root) / "pictures" / f"{folder.name}.json", report)
+    return build(data_folder(root), dataset, facts_file(root), report)
+
+
+def facts_file(root: Path) -> Path:
+    """Where the facts about the pictures of the project's data folder are kept."""
+    return own_folder(root) / "pictures" / f"{data_folder(root).name}.json"
 
 
 def listing_path(root: Path, pin: str) -> Path:

@@ -1,13 +1,16 @@
 """From pictures to training pixels: decoded, scaled, cropped and written without loss.
 
-Scaling is Pillow's Lanczos filter on the gamma-encoded 8-bit values, over the whole picture.
+Scaling is Pillow's Lanczos filter on the gamma-encoded 8-bit values, over the whole picture. Large
+JPEGs are decoded whole too: libjpeg's scaled decoding would halve that time, but even where it left
+twice the pixels that are needed, one photo in ten then differed by less than 41 dB from the whole
+one (41 photos; median 52, worst 38).
 """
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +29,13 @@ from lora_recipes.dataset.geometry import (
     shape,
     target_size,
 )
+from lora_recipes.dataset.png import png
+from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
-
-COMPRESSION = 1
-"""zlib's level: the files are read once, so that quick matters more than small."""
 
 
 def prepare(
@@ -45,7 +47,8 @@ def prepare(
 ) -> None:
     """Write every picture of the manifest at the training size, and `index.json`.
 
-    One picture is in memory at a time. `out` is emptied first, and again if anything goes wrong.
+    One picture is in memory at a time, or one in each process where there is so much to do that
+    several are started. `out` is emptied first, and again if anything goes wrong.
 
     Args:
         folder: the data folder.
@@ -56,19 +59,19 @@ def prepare(
         UserError: pictures that are too small or of another shape (all named), or files that are
             not those of the manifest.
     """
-    target = target_size(settings.resolution)
-    _check(manifest, target, settings, report)
+    check_sizes(manifest, settings, report)
     files = _locate(folder, manifest)
     shutil.rmtree(out, ignore_errors=True)
-    entries = []
+    tasks = [(image, files[image.path]) for image in manifest.images]
+    processes = worth_having([image.width * image.height for image in manifest.images])
     try:
-        with report.bar("preparing pictures", len(manifest.images)) as bar:
-            for image in manifest.images:
-                pixels = _pixels(folder, files[image.path], image, settings.background)
-                placement = place(pixels.size, target, settings.crop, settings.seed, image.path)
-                prepared = cut(pixels, placement, target)
-                entries.append(_entry(image, placement, prepared))
-                write_bytes(out / entries[-1]["file"], png(prepared))
+        with (
+            report.bar("preparing pictures", len(tasks)) as bar,
+            in_order(_Preparing(folder, settings, out), tasks, processes) as results,
+        ):
+            entries = []
+            for entry in results:
+                entries.append(entry)
                 bar.advance()
         index = {"images": entries}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
@@ -78,19 +81,32 @@ def prepare(
         raise
 
 
+@dataclass(frozen=True)
+class _Preparing:
+    """The work on one picture. Runs in other processes too."""
+
+    folder: Path
+    settings: Prepare
+    out: Path
+
+    def __call__(self, task: tuple[manifests.Image, Path]) -> dict[str, Any]:
+        """Write the training picture; its entry in the index."""
+        image, file = task
+        settings, target = self.settings, target_size(self.settings.resolution)
+        pixels = _pixels(self.folder, file, image, settings.background)
+        placement = place(pixels.size, target, settings.crop, settings.seed, image.path)
+        prepared = cut(pixels, placement, target)
+        entry = _entry(image, placement, prepared)
+        write_bytes(self.out / entry["file"], png(prepared))
+        return entry
+
+
 def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Image:
     """Scale an RGB picture and cut the target out of it."""
     if picture.size != placement.resized:
         picture = picture.resize(placement.resized, Pillow.Resampling.LANCZOS)
     left, top = placement.left, placement.top
     return picture.crop((left, top, left + target[0], top + target[1]))
-
-
-def png(picture: Pillow.Image) -> bytes:
-    """An RGB picture as PNG bytes, with nothing in it but pixels."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=COMPRESSION)
-    return buffer.getvalue()
 
 
 def _entry(image: manifests.Image, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
@@ -107,8 +123,13 @@ def _entry(image: manifests.Image, placement: Placement, prepared: Pillow.Image)
     }
 
 
-def _check(manifest: manifests.Manifest, target: Size, settings: Prepare, report: Reporter) -> None:
-    """Whether every picture can become a training picture, before the first is read."""
+def check_sizes(manifest: manifests.Manifest, settings: Prepare, report: Reporter) -> None:
+    """Whether every picture can become a training picture, before the first is read.
+
+    Raises:
+        UserError: pictures are too small, too narrow or of another shape; all are named.
+    """
+    target = target_size(settings.resolution)
     sizes = {image.path: (image.width, image.height) for image in manifest.images}
     small = [path for path, size in sizes.items() if is_smaller(size, target)]
     wanted = f"{target[0]}×{target[1]}"

@@ -13,11 +13,17 @@ GIB = 2**30
 SDXL_UNET = 2_567_463_684
 """Weights of SDXL's UNet, counted."""
 
-ACTIVATIONS = 5.30 * GIB
-"""What one picture of 1024² keeps for the way back in bf16, attention targets, counted."""
+ACTIVATIONS = {
+    ("attention", False): int(7.371 * GIB),
+    ("attention", True): int(0.545 * GIB),
+    ("transformer", False): int(9.516 * GIB),
+    ("transformer", True): int(0.810 * GIB),
+}
+"""By `lora.targets` and gradient checkpointing: the most that is alive at once on the way forward
+and back, for one picture of 1024² in bf16 at rank 32. Rank 128 needs 2 to 3 % more.
 
-CHECKPOINTED = 0.51 * GIB
-"""The same with gradient checkpointing."""
+Counted by benchmarks/count_memory.py.
+"""
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
@@ -30,7 +36,7 @@ class Memory:
     """The frozen UNet. Text encoders and VAE are gone before training."""
 
     activations: int | None
-    """What is kept for the way back; None where it was never counted."""
+    """What comes and goes in a step; None where it was never counted."""
 
     adapter: int
     """The adapter's weights and their gradients, in fp32."""
@@ -46,13 +52,13 @@ class Memory:
         parts = [("base", self.base), ("adapter", self.adapter), ("optimizer", self.optimizer)]
         if self.activations is not None:
             parts.insert(1, ("activations", self.activations))
-        listed = ", ".join(f"{name} {_size(size)}" for name, size in parts)
+        listed = ", ".join(f"{name} {gib(size)}" for name, size in parts)
         sure = (
             "counted from shapes, not measured; torch's own buffers come on top"
             if self.activations is not None
             else "without activations, which were not counted for this model"
         )
-        return f"about {_size(self.total)} while training ({listed}; {sure})"
+        return f"about {gib(self.total)} while training ({listed}; {sure})"
 
 
 def estimate(recipe: Recipe, weights: int) -> Memory:
@@ -77,7 +83,7 @@ def _activations(recipe: Recipe, bytes_each: int) -> int:
     """They grow with the area, the batch and the size of a number."""
     size = recipe.prepare.resolution
     area = size**2 if isinstance(size, int) else math.prod(size)
-    one = CHECKPOINTED if recipe.compute.gradient_checkpointing else ACTIVATIONS
+    one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
     return int(one * area / 1024**2 * recipe.train.batch_size * bytes_each / 2)
 
 
@@ -94,5 +100,6 @@ def _pocket_weights() -> int:
     return sum(file.stat().st_size for file in POCKET.glob("*.safetensors")) // 2
 
 
-def _size(size: int) -> str:
+def gib(size: int) -> str:
+    """A size in GiB, or in MiB where it is small."""
     return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import UserError
+from lora_recipes.recipe.device import Device, device_of
+from lora_recipes.recipe.duration import Duration, duration
 from lora_recipes.recipe.load import Resolved
-from lora_recipes.recipe.memory import Memory, estimate
+from lora_recipes.recipe.measured import own_runs, table
+from lora_recipes.recipe.memory import Memory, estimate, gib
+from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rules import for_images
 from lora_recipes.recipe.schedule import (
     learning_rate_at,
@@ -18,6 +22,7 @@ from lora_recipes.recipe.schedule import (
 )
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.shapes import adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.recipe.work import shape_of
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 48
@@ -31,6 +36,9 @@ class Length:
 
     images: int
     """Each counted as often as its own `repeats` say."""
+
+    pictures: int
+    """Each counted once."""
 
     samples: int
     epochs: float
@@ -55,6 +63,11 @@ class Plan:
     rank: int
     file_bytes: int
     memory: Memory
+    device: Device
+    """What the training would run on, here."""
+
+    duration: Duration | None
+    """None where the length or the device's speed is not known."""
 
     def __str__(self) -> str:
         return "\n".join(f"{name:14}{text}" for name, text in self._rows())
@@ -64,21 +77,41 @@ class Plan:
         rows = [
             *_length_rows(self.length, self.train),
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
-            ("memory", str(self.memory)),
+            ("memory", f"{self.memory}{self._memory_here()}"),
         ]
         if self.length is not None:
+            unknown = f"not known: no run of it yet on {self.device.name}, and no figures for it"
+            rows.append(("time", str(self.duration or unknown)))
             rows.append(("learning rate", curve(self.length.steps, self.train)))
         return rows
 
+    def _memory_here(self) -> str:
+        text = ""
+        if self.duration is not None and self.duration.peak_bytes is not None:
+            text += f"; measured at most: {gib(self.duration.peak_bytes)}"
+        if self.device.memory is not None:
+            fits = self.memory.total <= self.device.memory
+            text += f"; {self.device.name} has {'' if fits else 'only '}{gib(self.device.memory)}"
+        return text
 
-def make_plan(resolved: Resolved, images: int | None, root: Path = Path()) -> Plan:
+
+def make_plan(
+    resolved: Resolved,
+    images: int | None,
+    root: Path = Path(),
+    *,
+    pictures: int | None = None,
+    device: Device | None = None,
+) -> Plan:
     """Count what a training will take.
 
     Args:
         resolved: the recipe with params.yaml laid over it.
         images: how many are trained on, each counted as often as its own `repeats` say; None
             where the data folder is not here.
-        root: the project's folder, to look into a local base model's config.
+        root: the project's folder, to look into a local base model's config and at earlier runs.
+        pictures: the same, each counted once, where folders repeat some.
+        device: what it would run on; by default what is found on this machine.
 
     Raises:
         UserError: the recipe does not fit so few images.
@@ -90,14 +123,33 @@ def make_plan(resolved: Resolved, images: int | None, root: Path = Path()) -> Pl
             raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
     weights = recipe.lora.rank * weights_per_rank(shapes)
+    device = device or device_of(recipe.compute)
+    length = _length(images, pictures or images, recipe.train)
     return Plan(
         train=recipe.train,
-        length=_length(images, recipe.train),
+        length=length,
         modules=len(shapes),
         rank=recipe.lora.rank,
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
         memory=estimate(recipe, weights),
+        device=device,
+        duration=_duration(recipe, length, device, root),
     )
+
+
+def _duration(recipe: Recipe, length: Length | None, device: Device, root: Path) -> Duration | None:
+    if length is None:
+        return None
+    shape = shape_of(
+        recipe.base,
+        recipe.prepare,
+        recipe.lora,
+        recipe.train,
+        recipe.compute,
+        device.name,
+        root,
+    )
+    return duration(shape, length.steps, [*own_runs(root), *table()])
 
 
 def curve(steps: int, train: Train) -> str:
@@ -114,13 +166,18 @@ def curve(steps: int, train: Train) -> str:
     return f"{blocks} peak {peak:g}, last {rates[-1]:g}"
 
 
-def _length(images: int | None, train: Train) -> Length | None:
-    if images is None:
+def _length(images: int | None, pictures: int | None, train: Train) -> Length | None:
+    if images is None or pictures is None:
         return None
     steps = optimizer_steps(images, train)
     seen = samples(images, train)
     return Length(
-        images, seen, seen / (images * train.repeats), steps, tuple(snapshot_steps(steps, train))
+        images=images,
+        pictures=pictures,
+        samples=seen,
+        epochs=seen / (images * train.repeats),
+        steps=steps,
+        snapshots=tuple(snapshot_steps(steps, train)),
     )
 
 
@@ -128,10 +185,12 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
     if length is None:
         known = f"{train.steps} steps" if train.steps != "auto" else "not known"
         return [("length", f"{known}; the data folder is not here, so no images were counted")]
+    repeated = length.images != length.pictures
+    folders = f" ({length.images} with their folders' repeats)" if repeated else ""
     rows = [
         (
             "samples",
-            f"{_count(length.images, 'image')} × {_count(train.repeats, 'repeat')} × "
+            f"{_count(length.pictures, 'image')}{folders} × {_count(train.repeats, 'repeat')} × "
             f"{_count(length.epochs, 'epoch')} = {length.samples}",
         ),
         ("steps", f"{length.steps} optimizer steps of {window(train)} samples"),

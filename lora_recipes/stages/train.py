@@ -20,6 +20,7 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.work import shape_of
 from lora_recipes.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -86,7 +87,16 @@ def run(root: Path, report: Reporter) -> None:
         write_outputs(root / "out", job, outcome, others, around)
         checkpoints.clear()
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
-    write_run(run_record, job, outcome, report)
+    shape = shape_of(
+        recipe.base,
+        recipe.prepare,
+        recipe.lora,
+        recipe.train,
+        recipe.compute,
+        around["device"],
+        root,
+    )
+    write_run(run_record, job, outcome, shape, report)
 
 
 def read_recipe(root: Path) -> Recipe:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from lora_recipes.encode.store import EncodedImage
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.hashing import sha256_file
+from lora_recipes.recipe.work import Shape
 from lora_recipes.reporting import Reporter
 from lora_recipes.train.evaluate import base_and_adapter
 from lora_recipes.train.run import Job, Outcome
@@ -99,8 +101,12 @@ def metrics(outcome: Outcome, job: Job) -> dict[str, Any]:
     }
 
 
-def write_run(path: Path, job: Job, outcome: Outcome, report: Reporter) -> None:
-    """Say and keep what does not repeat: speed, memory, where the run was gone on with."""
+def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Reporter) -> None:
+    """Say and keep what does not repeat: speed, memory, where the run was gone on with.
+
+    Args:
+        shape: what the speed is of; by it `plan` knows the next training's.
+    """
     steps = job.stream.steps - outcome.resumed_at
     record = {
         "fingerprint": job.checkpoints.fingerprint,
@@ -110,6 +116,7 @@ def write_run(path: Path, job: Job, outcome: Outcome, report: Reporter) -> None:
         "steps_per_second": round(steps / outcome.seconds, 3),
         "peak_bytes": outcome.peak_bytes,
         "device": job.device.type,
+        "shape": asdict(shape),
     }
     _write_json(path, record)
     report.say(

@@ -139,7 +139,7 @@ def test_what_may_be_a_slip_is_warned_of(folder):
     put(folder, "2024_holiday/c.png")
     put(folder, "metadata.csv", "file_name,text\na.png,words\n")
     put(folder, "backup.png~")
-    _, report = look(folder)
+    _, report = look(folder, trigger="holiday")
     assert report.warned == [
         "1 picture repeated 2024 times, as the folder's name says; "
         "rename the folder if 2024 is not a number of repeats",
@@ -147,6 +147,24 @@ def test_what_may_be_a_slip_is_warned_of(folder):
         "texts that belong to no picture, not used: b.txt",
         "not read: metadata.csv; captions are read from metadata.jsonl",
         "pictures without a picture's suffix, not used: backup.png~",
+    ]
+
+
+def test_a_trigger_in_no_caption_and_a_template_without_its_class_word_are_warned_of(folder):
+    put(folder, "a.png", photo(seed=1))
+    put(folder, "held/b.png", photo(seed=2))
+    put(folder, "held/b.txt", "a photo of rex")
+    put(folder, "a.txt", "a dog")
+    assert look(folder, trigger="rex", heldout="held")[1].warned == [
+        "dataset.trigger = rex stands in no caption: the model will not learn that word; write it "
+        "into the captions, or set dataset.trigger to the word that they have"
+    ]
+    put(folder, "a.txt", "Rex, a dog")
+    assert look(folder, trigger="rex", class_word="none", heldout="held")[1].warned == []
+    (folder / "a.txt").unlink()
+    assert look(folder, trigger="rex", class_word="none", heldout="held")[1].warned == [
+        'dataset.class_word is none, so the template reads "a photo of rex"; say what kind of '
+        "thing it is, such as dog or person"
     ]
 
 

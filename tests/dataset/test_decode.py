@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from lora_recipes.dataset import decode as module
 from lora_recipes.dataset.decode import Unreadable, decode, sniff
-from tests.dataset.pictures import data_of, photo
+from tests.dataset.pictures import data_of, photo, put
 
 LOSSLESS = {"PNG": {}, "WEBP": {"lossless": True}, "TIFF": {}, "BMP": {}}
 ORIENTED = "turned upright as their EXIF orientation asks"
@@ -275,6 +275,57 @@ def test_a_file_cut_anywhere_is_refused_or_keeps_its_size(kind):
         except Unreadable:
             refused += 1
     assert refused >= 20
+
+
+def verdict(data: bytes, **options) -> str:
+    try:
+        return str(decode(data, **options).size)
+    except Unreadable as error:
+        return error.reason
+
+
+def noise(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_look_finds_the_same_damage_as_the_whole_picture(progressive):
+    """The file is read to its end in both cases, whatever its pixels are scaled to."""
+    data = data_of(noise(640, 480), "JPEG", progressive=progressive)
+    verdicts = set()
+    for length in [*range(0, len(data), len(data) // 60), len(data) - 2, len(data)]:
+        whole = verdict(data[:length])
+        assert verdict(data[:length], look=60) == whole
+        verdicts.add(whole)
+    assert "(640, 480)" in verdicts
+    assert any("truncated" in text for text in verdicts)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_look_at_a_large_jpeg_is_a_smaller_picture_that_knows_its_size(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = data_of(photo(800, 600), "JPEG", quality=95, exif=exif)
+    whole, look = decode(data), decode(data, look=100)
+    assert (whole.image.size, look.size, look.notes) == (whole.size, whole.size, whole.notes)
+    assert sorted(look.image.size) == [150, 200]
+    small = whole.image.resize(look.image.size, Image.Resampling.BOX)
+    assert np.abs(pixels(look.image) - pixels(small)).mean() < 2
+
+
+def test_a_look_at_anything_else_is_the_whole_picture():
+    for data in (data_of(photo(800, 600)), data_of(photo(150, 90), "JPEG")):
+        look = decode(data, look=100)
+        assert look.image.size == look.size == decode(data).size
+
+
+def test_a_header_tells_how_many_pixels_there_will_be(tmp_path):
+    put(tmp_path, "a.jpg", data_of(photo(80, 60), "JPEG"))
+    put(tmp_path, "b.png", BOMB)
+    put(tmp_path, "c.png", "a shopping list")
+    counts = [module.pixels_in(tmp_path / name) for name in ("a.jpg", "b.png", "c.png", "no")]
+    assert counts == [4800, 0, 0, 0]
 
 
 def test_the_pixel_limit_is_checked_before_decoding(monkeypatch):

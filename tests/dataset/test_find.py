@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,16 @@ def test_the_order_of_the_disk_does_not_matter(folder, monkeypatch):
     for name in ("b.png", "a/z.png", "a.png", "c/1.png"):
         put(folder, name)
     straight = images(folder)
-    walk = os.walk
+    scandir, asked = os.scandir, []
 
     def backwards(top):
-        for directory, folders, files in sorted(walk(top), reverse=True):
-            yield directory, folders, sorted(files, reverse=True)
+        asked.append(top)
+        with scandir(top) as items:
+            return nullcontext(sorted(items, key=lambda item: item.name, reverse=True))
 
-    monkeypatch.setattr(module.os, "walk", backwards)
+    monkeypatch.setattr(module.os, "scandir", backwards)
     assert images(folder) == straight
+    assert len(asked) == 3
 
 
 def test_hidden_files_and_folders_are_left_out(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.decode import pixel_hash
 from lora_recipes.dataset.manifest import Manifest, write
+from lora_recipes.dataset.png import png
 from lora_recipes.dataset.prepare import prepare
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -218,6 +220,35 @@ def test_the_filter_averages_what_it_scales_down(folder):
     put(folder, "a.png", Image.fromarray(board).convert("RGB"))
     inner = pixels(folder, run(folder, resolution=64)["a.png"])[8:-8, 8:-8].astype(int)
     assert np.abs(inner - 127.5).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (64, 128), (300, 100)])
+def test_a_written_png_holds_the_pixels_and_nothing_else(size):
+    picture = photo(*size)
+    picture.info["icc_profile"] = b"not to be written"
+    with Image.open(io.BytesIO(png(picture))) as read:
+        assert (read.format, read.mode) == ("PNG", "RGB")
+        assert np.array_equal(read, picture)
+        assert read.info == {}
+
+
+def test_a_png_has_the_same_bytes_whatever_the_compressor():
+    """Stored, so that no version of zlib has a say in them."""
+    pixel = Image.new("RGB", (1, 1), (10, 20, 30))
+    assert png(pixel).hex() == (
+        "89504e470d0a1a0a"
+        "0000000d49484452"
+        "0000000100000001"
+        "0802000000"
+        "907753de"
+        "0000000f49444154"
+        "7801"
+        "010400fbff"
+        "000a141e"
+        "0068003d"
+        "e80cbb83"
+        "0000000049454e44ae426082"
+    )
 
 
 MEASURE = """

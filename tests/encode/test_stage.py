@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from lora_recipes.encode import build
+from lora_recipes.encode.reuse import Reuse
 from lora_recipes.encode.store import load_moments, load_text, read_index
 from lora_recipes.errors import UserError
 from lora_recipes.tensors import read_tensors, write_tensors
@@ -237,6 +238,28 @@ def test_one_model_is_freed_before_the_next_is_loaded_and_no_picture_is_kept(
         project.add(f"more-{number}.png", 100 + number, "a red star")
     project.run()
     assert len(pictures) == 8
+
+
+def test_what_is_known_is_not_kept_in_memory_either(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        project.add(f"more-{number}.png", 100 + number, f"star {number}")
+    project.run()
+    known: list[weakref.ref[Any]] = []
+    get = Reuse.get
+
+    def watched(reuse: Reuse, source: str) -> Any:
+        gc.collect()
+        assert sum(ref() is not None for ref in known) <= 2  # a caption has two tensors
+        encoded = get(reuse, source)
+        assert encoded is not None
+        known.extend(weakref.ref(tensor) for tensor in encoded.tensors.values())
+        return encoded
+
+    monkeypatch.setattr(Reuse, "get", watched)
+    project.run()
+    assert len(known) == 2 * 8 + 2 * 7
 
 
 def test_a_failure_leaves_no_output_behind(project: Project) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 
+from lora_recipes.recipe.device import Device
 from lora_recipes.recipe.load import resolve
 from lora_recipes.recipe.memory import SDXL_UNET
 from lora_recipes.recipe.plan import curve, make_plan
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.recipe.work import shape_of
 from tests.recipe.conftest import message, text
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -57,19 +60,46 @@ def test_a_local_models_own_config_is_looked_into(tmp_path):
 
 def test_the_plan_of_the_published_recipe_is_this(project):
     project.params("train: {snapshots: [0.5]}\n")
-    plan = make_plan(resolve(project.root), 10, project.root)
+    plan = make_plan(resolve(project.root), 10, project.root, device=Device("Some CPU"))
     assert str(plan) == text(
         """
         samples       10 images × 80 repeats × 1 epoch = 800
         steps         200 optimizer steps of 4 samples
         snapshots     after steps 100
         adapter       rank 128 beside 560 weights: 709.0 MiB
-        memory        about 11.5 GiB while training (base 4.8 GiB, activations 5.3 GiB, \
+        memory        about 13.5 GiB while training (base 4.8 GiB, activations 7.4 GiB, \
 adapter 1.4 GiB, optimizer 5.5 MiB; counted from shapes, not measured; torch's own buffers come \
 on top)
+        time          not known: no run of it yet on Some CPU, and no figures for it
         learning rate ████████████████████████████████████████████████ peak 0.0001, last 0.0001
         """
     )
+
+
+def test_folders_repeats_are_not_shown_as_images(project):
+    plan = make_plan(resolve(project.root), 50, pictures=8, device=Device("Some CPU"))
+    assert str(plan).splitlines()[0] == (
+        "samples       8 images (50 with their folders' repeats) × 80 repeats × 1 epoch = 4000"
+    )
+
+
+def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    resolved = resolve(project.root)
+    r = resolved.recipe
+    card = Device("NVIDIA RTX 3070", 8 * 2**30)
+    shape = shape_of(r.base, r.prepare, r.lora, r.train, r.compute, card.name, project.root)
+    run = {"seconds": 300, "steps": 100, "peak_bytes": 7 * 2**30, "shape": asdict(shape)}
+    project.file(".lora/runs/a.json", json.dumps(run))
+    rows = {line[:14].strip(): line[14:] for line in _lines(resolved, project.root, card)}
+    assert rows["time"] == "about 10 min of training: your run of the same shape on this machine"
+    assert rows["memory"].endswith(
+        "on top); measured at most: 7.0 GiB; NVIDIA RTX 3070 has only 8.0 GiB"
+    )
+
+
+def _lines(resolved, root, card):
+    return str(make_plan(resolved, 10, root, device=card)).splitlines()
 
 
 def test_memory_follows_precision_checkpointing_size_and_optimizer(project):

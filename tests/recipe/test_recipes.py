@@ -13,9 +13,11 @@ from ruamel.yaml import YAML
 from lora_recipes.recipe import reference
 from lora_recipes.recipe.fields import overridable_keys, runtime_keys
 from lora_recipes.recipe.load import load_recipe, recipe_names
+from lora_recipes.recipe.memory import estimate
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.shapes import adapted_shapes, unet_config, weights_per_rank
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = recipe_names(ROOT)
@@ -29,6 +31,7 @@ def _ruamel(text: str) -> object:
 def test_these_recipes_ship():
     assert {
         "adafactor-relative",
+        "low-vram",
         "object-diffusers",
         "pocket-demo",
         "product-clothing",
@@ -73,6 +76,16 @@ def test_segmind_dreambooth_has_the_published_defaults():
     off = (adafactor.relative_step, adafactor.scale_parameter, adafactor.warmup_init)
     assert off == (False, False, False)
     assert recipe.dataset.manifest == "unpinned"
+
+
+def test_low_vram_trains_sdxl_at_1024_unquantised_in_less_than_a_card_of_8_gb_has():
+    recipe = load_recipe(ROOT, "low-vram").recipe
+    assert (recipe.prepare.resolution, recipe.lora.rank) == (1024, 32)
+    assert (recipe.compute.precision, recipe.train.optimizer) == ("bf16", "adafactor")
+    shapes = adapted_shapes(unet_config(recipe.base.model, ROOT), recipe.lora.targets)
+    memory = estimate(recipe, 32 * weights_per_rank(shapes))
+    assert 5.6 < memory.total / 2**30 < 5.7, "as its description says"
+    assert memory.total < 6.5 * 2**30
 
 
 def test_what_segmind_dreambooth_trains_are_the_defaults_of_the_schema():

@@ -10,6 +10,11 @@ import pytest
 import torch
 
 from lora_recipes.hashing import sha256_file
+from lora_recipes.recipe.device import device_of
+from lora_recipes.recipe.duration import duration
+from lora_recipes.recipe.measured import own_runs
+from lora_recipes.recipe.work import shape_of
+from lora_recipes.stages.train import read_recipe
 from lora_recipes.tensors import read_header
 from lora_recipes.train.identity import environment, fingerprint
 from tests.train.project import contents, encode_pictures, make_project, run_stage
@@ -42,6 +47,27 @@ def test_without_other_pictures_there_are_no_figures_of_them(tmp_path: Path):
     assert found["environment"]["threads"] == torch.get_num_threads()
     assert (tmp_path / "out" / "snapshots").is_dir(), "DVC asks for the folder in any case"
     assert list(contents(tmp_path)) == ["adapter.safetensors", "loss.tsv", "train.json"]
+
+
+def test_a_run_leaves_its_speed_behind_for_the_next_plan(tmp_path: Path):
+    """Under the shape by which `plan` will ask, in `.lora`, where no output depends on it."""
+    run_stage(make_project(tmp_path))
+    [run] = own_runs(tmp_path)
+    recipe = read_recipe(tmp_path)
+    shape = shape_of(
+        recipe.base,
+        recipe.prepare,
+        recipe.lora,
+        recipe.train,
+        recipe.compute,
+        device_of(recipe.compute).name,
+        tmp_path,
+    )
+    assert run.shape == shape
+    assert (run.steps, run.own) == (figures(tmp_path)["steps"], True)
+    assert str(duration(shape, 10, [run])).endswith(
+        "of training: your run of the same shape on this machine"
+    )
 
 
 def test_other_pictures_tell_what_was_learned_and_what_forgotten(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""SDXL's true size on a CPU: one optimizer step at 256 pixels through the stage itself."""
+"""SDXL's true size on a CPU: a step's memory, and one at 256 pixels through the stage itself."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.count_memory import activations
 from benchmarks.gpu_real_size import arguments, make_project, measure
+from lora_recipes.recipe.memory import ACTIVATIONS
 from lora_recipes.tensors import read_header
 
 SMALLEST_MEMORY = 14 * 2**30
 """Bytes. The base in bf16 takes 4.8 GiB; loading it and the activations take more."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("targets", "checkpointing"), ACTIVATIONS)
+def test_the_memory_that_plan_tells_is_what_a_step_counts_up_to(targets, checkpointing):
+    counted = activations(targets, checkpointing)
+    assert counted == pytest.approx(ACTIVATIONS[targets, checkpointing], rel=0.01)
 
 
 @pytest.mark.slow

@@ -1,0 +1,73 @@
+"""How long the dataset stage takes to see that nothing changed, for many pictures with captions.
+
+The whole command is measured, start-up included, in fresh processes:
+
+    python -m benchmarks.recheck_manifest
+    python -m benchmarks.recheck_manifest --pictures 2000 --runs 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lora_recipes.dataset.cache import SETTLED_NS
+from lora_recipes.recipe.sections.dataset import Dataset
+
+
+def main() -> None:
+    """Look once, then measure looking again."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=7)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_project(root, chosen.pictures)
+        time.sleep(SETTLED_NS / 1e9)  # what was written a moment ago is not remembered
+        print("first look       {:6.2f} s, {:6.2f} s of CPU".format(*look(root)))
+        manifest = (root / "build/manifest.json").read_bytes()
+        runs = [look(root) for _ in range(chosen.runs)]
+        assert (root / "build/manifest.json").read_bytes() == manifest
+    wall, cpu = (statistics.median(values) for values in zip(*runs, strict=True))
+    print(f"median of {chosen.runs}      {wall:6.2f} s, {cpu:6.2f} s of CPU")
+
+
+def make_project(root: Path, count: int) -> None:
+    """Small pictures, all different, each with a caption."""
+    stream = np.random.default_rng(0)
+    (root / "data").mkdir()
+    for number in range(count):
+        corners = stream.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+        picture = Image.fromarray(corners).resize((64, 64), Image.Resampling.BICUBIC)
+        picture.save(root / f"data/{number:05}.jpg")
+        (root / f"data/{number:05}.txt").write_text(f"a photo of zwk toy number {number}")
+    section = Dataset(trigger="zwk").model_dump(mode="json")
+    (root / "resolved.yaml").write_text(json.dumps({"dataset": section}), "utf-8")
+    params = {"recipe": "benchmark", "data": "data", "runtime": {"progress": "off"}}
+    (root / "params.yaml").write_text(json.dumps(params), "utf-8")
+
+
+def look(root: Path) -> tuple[float, float]:
+    """Run the dataset stage: seconds of wall clock and of CPU."""
+    command = [sys.executable, "-m", "lora_recipes", "stage", "dataset"]
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, cwd=root, env=here, check=True, capture_output=True)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What the data stages would stop at or warn of, as far as a plan can tell it in a moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lora_recipes.dataset.decode import pixels_in
+from lora_recipes.dataset.examine import unseen
+from lora_recipes.dataset.find import find
+from lora_recipes.dataset.pin import check_pin, facts_file, look
+from lora_recipes.dataset.prepare import check_sizes
+from lora_recipes.dataset.select import repeats_by_name
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.reporting import Quiet
+
+A_MOMENT = 25_000_000
+"""Pixels that are decoded for a plan: about 0.1 s."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is known of the project's data."""
+
+    pictures: int | None
+    """To train on, each counted once. None where the folder is not here."""
+    images: int | None
+    """The same, each counted as often as its folder's name says."""
+    warnings: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    """What `dvc repro` would stop at."""
+
+
+def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
+    """Look at the data as dataset and prepare would, if that takes no more than a moment.
+
+    What was looked at before is remembered. If too much is new, only names are looked at.
+    """
+    folder = data_folder(root)
+    repeats = repeats_by_name(folder, dataset)
+    if repeats is None:
+        return Outlook(None, None)
+    report = Quiet()
+    problems: list[Problem] = []
+    try:
+        new = unseen(find(folder, dataset).images, facts_file(root))
+        if sum(pixels_in(entry.file) for entry in new) > A_MOMENT:
+            report.warn(f"{len(new)} pictures are new; what is in them, `dvc repro` will tell")
+        else:
+            problems += _problems(root, folder, dataset, prepare, report)
+    except UserError as error:
+        problems += error.problems
+    return Outlook(len(repeats), sum(repeats), report.warned, problems)
+
+
+def _problems(
+    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
+) -> list[Problem]:
+    """Of the pin and of the sizes, both at once."""
+    manifest = look(root, dataset, report)
+    problems: list[Problem] = []
+    try:
+        check_pin(root, folder, manifest, dataset.manifest, report)
+    except UserError as error:
+        problems += error.problems
+    try:
+        check_sizes(manifest, prepare, report)
+    except UserError as error:
+        problems += error.problems
+    return problems

@@ -1,0 +1,69 @@
+"""What a training would run on, found out without torch."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_recipes.recipe.sections.compute import Compute
+
+PATIENCE = 2.0
+"""Seconds that nvidia-smi may take; it hangs where a driver is broken."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A graphics card or a processor."""
+
+    name: str
+    """The model, as torch names it."""
+
+    memory: int | None = None
+    """Bytes; None where that is no limit, or not known."""
+
+
+def device_of(compute: Compute) -> Device:
+    """What `compute.device` would be on this machine; `auto` takes a graphics card first."""
+    card = nvidia_card() if compute.device in ("auto", "cuda") else None
+    if card is not None:
+        return card
+    if compute.device == "cuda":
+        return Device("an NVIDIA GPU")
+    apple = compute.device == "mps" or (compute.device == "auto" and _is_apple())
+    return Device(f"mps {cpu_name()}" if apple else cpu_name())
+
+
+def nvidia_card() -> Device | None:
+    """The first NVIDIA card, or None where there is none or it does not answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            query, capture_output=True, text=True, timeout=PATIENCE, check=True, errors="replace"
+        )
+        name, _, mebibytes = done.stdout.splitlines()[0].rpartition(", ")
+        return Device(name, int(mebibytes) * 2**20)
+    except (OSError, subprocess.SubprocessError, LookupError, ValueError):
+        return None
+
+
+def cpu_name() -> str:
+    """The processor's model, as far as the machine tells."""
+    return cpu_says("model name") or platform.processor() or platform.machine()
+
+
+def cpu_says(field: str) -> str:
+    """What Linux says of the first processor; empty elsewhere."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == field), "")
+
+
+def _is_apple() -> bool:
+    return platform.system() == "Darwin" and platform.machine() == "arm64"

@@ -1,0 +1,117 @@
+"""How long a training will take: from the best that is known, and said with how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lora_recipes.recipe.measured import Measured
+from lora_recipes.recipe.work import SDXL_UNET, Shape
+
+ROUGHLY = 1.5
+"""A time that is scaled by the count of operations is right within this factor, one hopes: small
+steps wait for their launches, large ones for their memory."""
+
+FAR = 4.0
+"""Scaled by more than this, twice `ROUGHLY` is allowed for."""
+
+PEAKS = {
+    "H100": 790.0,
+    "H200": 790.0,
+    "A100": 312.0,
+    "L40S": 362.0,
+    "RTX 4090": 165.0,
+    "A10G": 70.0,
+    "RTX 3090": 71.0,
+    "L4": 121.0,
+}
+"""TFLOP/s of dense matrix products in bf16 and fp16: measured for H100 and H200, else as NVIDIA
+states. The first name that stands in the card's counts."""
+
+USED = (0.03, 0.40)
+"""The part of that peak which trainings reach: published figures run from 3 % (SimpleTuner on
+a H100, 0.6 s a step at 1024) to about 20 % (kohya on a 3090 Ti); 40 % is what this project aims at.
+"""
+
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of training, and where they are known from."""
+
+    low: float
+    high: float
+    source: str
+    peak_bytes: int | None = None
+    """Measured for the very same shape."""
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"about {spoken(self.low)} of training: {self.source}"
+        return f"roughly {spoken(self.low)} to {spoken(self.high)} of training: {self.source}"
+
+
+def duration(shape: Shape, steps: int, measured: Sequence[Measured]) -> Duration | None:
+    """The time of so many optimizer steps, or None where nothing tells.
+
+    Args:
+        measured: own runs count before the table's rows, and of each the longest run.
+    """
+    ranked = sorted(measured, key=lambda each: (not each.own, -each.steps))
+    same = next((each for each in ranked if each.shape == shape), None)
+    if same is not None:
+        seconds = steps * same.seconds_per_step
+        what = "your run of the same shape on this machine" if same.own else _by_table(same)
+        return Duration(seconds, seconds, what, same.peak_bytes)
+    near = [each for each in ranked if shape.comparable(each.shape)]
+    if near:
+        return _scaled(shape, steps, min(near, key=lambda each: _distance(shape, each)))
+    return _counted(shape, steps)
+
+
+def spoken(seconds: float) -> str:
+    """A time as one says it.
+
+    >>> spoken(154), spoken(3.2), spoken(7700)
+    ('2 min 30 s', '3 s', '2 h 10 min')
+    """
+    if seconds < MINUTE:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 10 * MINUTE:
+        minutes, rest = divmod(round(seconds / 10) * 10, MINUTE)
+        return f"{minutes} min" + (f" {rest} s" if rest else "")
+    if seconds < 1.5 * HOUR:
+        return f"{round(seconds / MINUTE)} min"
+    hours, minutes = divmod(round(seconds / (10 * MINUTE)) * 10, MINUTE)
+    return f"{hours} h" + (f" {minutes} min" if minutes else "")
+
+
+def _by_table(row: Measured) -> str:
+    return f"measured by this project on the same device ({row.shape.device})"
+
+
+def _distance(shape: Shape, row: Measured) -> float:
+    return abs(math.log(shape.work / row.shape.work))
+
+
+def _scaled(shape: Shape, steps: int, row: Measured) -> Duration:
+    seconds = steps * row.seconds_per_step * shape.work / row.shape.work
+    spread = ROUGHLY if _distance(shape, row) <= math.log(FAR) else 2 * ROUGHLY
+    what = "a run of yours" if row.own else "a measured row"
+    source = f"scaled by its operations from {what} of another shape on the same device"
+    return Duration(seconds / spread, seconds * spread, source)
+
+
+def _counted(shape: Shape, steps: int) -> Duration | None:
+    peak = next((peak for name, peak in PEAKS.items() if name in shape.device), None)
+    if peak is None or shape.unet != SDXL_UNET or shape.precision == "fp32":
+        return None
+    slow, fast = (steps * shape.work / (peak * part) for part in USED)
+    low, high = (f"{100 * part:.0f}" for part in USED)
+    source = (
+        f"counted, not measured; assumes that {low} to {high} % of the {peak:g} TFLOP/s of "
+        f"{shape.device} are reached"
+    )
+    return Duration(fast, slow, source)

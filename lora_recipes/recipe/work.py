@@ -1,0 +1,109 @@
+"""What the time of an optimizer step depends on, and how much there is to compute in it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.shapes import unet_config
+
+SDXL_UNET = "320-640-1280/1-2-10"
+
+FORWARD = (6.222, 0.539)
+"""TFLOP of SDXL's UNet for one picture of 1024²: what grows with the area, and the self-attention,
+which grows with its square. Counted from its config, within 1 % at 1024, 768 and 512."""
+
+STEP = {
+    ("attention", False): (2.139, 0.00113),
+    ("attention", True): (2.895, 0.00151),
+    ("transformer", False): (2.139, 0.00253),
+    ("transformer", True): (2.895, 0.00770),
+}
+"""Forward, back and the adapter, in forward passes: without a rank, and for each unit of it. By
+`lora.targets` and gradient checkpointing. Counted from SDXL's config; for rank 8 to 128."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What decides how long a step takes, besides the code."""
+
+    device: str
+    threads: int
+    unet: str
+    """The widths and depths of the UNet's blocks: models of one architecture are equally fast."""
+    pixels: int
+    batch: int
+    accumulation: int
+    rank: int
+    targets: str
+    checkpointing: bool
+    precision: str
+    attention: str
+    deterministic: bool
+    optimizer: str
+
+    @property
+    def work(self) -> float:
+        """TFLOP of one optimizer step, if it is SDXL's UNet; else good for ratios only."""
+        area = self.pixels / 1024**2
+        forward = FORWARD[0] * area + FORWARD[1] * area**2
+        once, each_rank = STEP[self.targets, self.checkpointing]
+        return forward * (once + each_rank * self.rank) * self.batch * self.accumulation
+
+    def comparable(self, other: Shape) -> bool:
+        """Whether the other's time tells something about this one's: all but the sizes agree."""
+        return self == replace(
+            other,
+            pixels=self.pixels,
+            batch=self.batch,
+            accumulation=self.accumulation,
+            rank=self.rank,
+            targets=self.targets,
+            checkpointing=self.checkpointing,
+            optimizer=self.optimizer,
+        )
+
+
+def shape_of(  # noqa: PLR0917
+    base: Base,
+    prepare: Prepare,
+    lora: Lora,
+    train: Train,
+    compute: Compute,
+    device: str,
+    root: Path,
+) -> Shape:
+    """The shape of a recipe's steps.
+
+    Args:
+        device: the model, as `Device.name` has it.
+        root: the project's folder, to look into a local base model's config.
+    """
+    config = unet_config(base.model, root)
+    size = prepare.resolution
+    return Shape(
+        device=device,
+        threads=compute.threads,
+        unet=f"{_joined(config['block_out_channels'])}/"
+        f"{_joined(config['transformer_layers_per_block'])}",
+        pixels=size**2 if isinstance(size, int) else math.prod(size),
+        batch=train.batch_size,
+        accumulation=train.gradient_accumulation,
+        rank=lora.rank,
+        targets=lora.targets,
+        checkpointing=compute.gradient_checkpointing,
+        precision=compute.precision,
+        attention=compute.attention,
+        deterministic=compute.deterministic,
+        optimizer=train.optimizer,
+    )
+
+
+def _joined(numbers: list[int] | int) -> str:
+    return "-".join(map(str, numbers if isinstance(numbers, list) else [numbers]))
