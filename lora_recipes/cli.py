@@ -32,11 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        if _speaks():
+            for problem in error.problems:
+                print(problem, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped; `dvc repro` goes on from the last checkpoint", file=sys.stderr)
+        if _speaks():
+            print("stopped; `dvc repro` goes on from the last checkpoint", file=sys.stderr)
         return 130
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -126,15 +128,23 @@ def pin(options: argparse.Namespace, root: Path) -> int:
 def stage(options: argparse.Namespace, root: Path) -> int:
     """Run one stage of the pipeline; `dvc repro` calls this."""
     from lora_recipes.console import reporter
+    from lora_recipes.reporting import Quiet
     from lora_recipes.stages.check import before
 
     # transformers says at each start that it does without torchvision
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    report = reporter(_progress(root))
+    report = reporter(_progress(root)) if _speaks() else Quiet()
     before(options.name, root, report)
     module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
     module.run(root, report)
     return 0
+
+
+def _speaks() -> bool:
+    """Of several processes that train together, one on each machine speaks."""
+    from lora_recipes.train.world import local_rank
+
+    return local_rank(os.environ) == 0
 
 
 def _progress(root: Path) -> str:
