@@ -140,6 +140,7 @@ def _training(case: Case) -> tuple[Any, Any]:
     def step(number: int) -> None:
         module.training_step(_batch(case, config, number), number).backward()
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        record.end_step(number)
         record.add_gradients(number, gradients)
         optimizer.step()
         optimizer.zero_grad()
@@ -173,9 +174,10 @@ def _record() -> Any:
     from lora_recipes.train.batches import Pictures
     from lora_recipes.train.record import Record
     from lora_recipes.train.stream import Stream
+    from lora_recipes.train.turns import Turns
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)
-    return Record(Pictures(Path(), []), stream)
+    return Record(Pictures(Path(), []), Turns(stream))
 
 
 def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:

@@ -33,12 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        if _speaks():
+            for problem in error.problems:
+                print(problem, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        goes_on = "; `dvc repro` goes on from the last checkpoint"
-        print("stopped" + (goes_on if options.command is stage else ""), file=sys.stderr)
+        if _speaks():
+            goes_on = "; `dvc repro` goes on from the last checkpoint"
+            print("stopped" + (goes_on if options.command is stage else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -127,6 +129,7 @@ def pin(options: argparse.Namespace, root: Path) -> int:
 def stage(options: argparse.Namespace, root: Path) -> int:
     """Run one stage of the pipeline; `dvc repro` calls this."""
     from lora_recipes.console import reporter
+    from lora_recipes.reporting import Quiet
     from lora_recipes.stages.check import before
 
     # transformers says at each start that it does without torchvision
@@ -134,7 +137,7 @@ def stage(options: argparse.Namespace, root: Path) -> int:
     # the libraries make 700,000 objects that stay; looking through them for garbage, again and
     # again as they come, is a fifth of a stage's start
     gc.set_threshold(50_000)
-    report = reporter(_progress(root))
+    report = reporter(_progress(root)) if _speaks() else Quiet()
     before(options.name, root, report)
     module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
     module.run(root, report)
@@ -172,6 +175,13 @@ def verify(options: argparse.Namespace, root: Path) -> int:
     else:
         print(verdict.text())
     return 1 if verdict.differing else 0
+
+
+def _speaks() -> bool:
+    """Of several processes that train together, one on each machine speaks."""
+    from lora_recipes.train.world import local_rank
+
+    return local_rank(os.environ) == 0
 
 
 def _progress(root: Path) -> str:

@@ -14,6 +14,7 @@ from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_name
 from lora_recipes.recipe.merge import Merged, lookup, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.params import FILE as PARAMS
+from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.rule import Moment
 from lora_recipes.recipe.rules import broken
 from lora_recipes.recipe.sections.runtime import Runtime
@@ -133,6 +134,7 @@ def resolve(root: Path, *, strict: bool = False) -> Resolved:
         raise UserError(in_file_order(every, sources)) from error
     sources += [layer.source for layer in own]
     built = _build(root, [_overrides(params), *own], "run")
+    problems += _unequal_parts(params, runtime, built.recipe)
     _stop_at([*problems, *built.problems], built.warnings, sources, strict)
     assert built.recipe is not None
     assert runtime is not None
@@ -194,6 +196,21 @@ def _runtime(params: Checked) -> tuple[Runtime | None, list[Problem]]:
         lambda key: lookup(merged.raw, key),
     )
     return runtime, [*merged.problems, *wrong.values()]
+
+
+def _unequal_parts(
+    params: Checked, runtime: Runtime | None, recipe: Recipe | None
+) -> list[Problem]:
+    """The one rule between `runtime` and a recipe."""
+    if runtime is None or recipe is None:
+        return []
+    problem = problem_of_processes(
+        recipe.train.gradient_accumulation,
+        runtime.processes,
+        runtime.nodes,
+        where=place_of_processes(params.source, runtime),
+    )
+    return [problem] if problem else []
 
 
 def _stop_at(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.recipe.length import problems_for_images
+from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
+from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.schedule import samples, snapshot_steps
 from lora_recipes.recipe.sections.base import Base
@@ -21,14 +24,16 @@ from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.work import shape_of
-from lora_recipes.reporting import Reporter
+from lora_recipes.recipe.yamlfile import read
+from lora_recipes.reporting import Quiet, Reporter
 
 if TYPE_CHECKING:
     from lora_recipes.base.compute import Setup
     from lora_recipes.encode.store import EncodedImage, EncodedIndex
     from lora_recipes.train.checkpoints import Checkpoints
-    from lora_recipes.train.run import Job
+    from lora_recipes.train.run import Job, Outcome
     from lora_recipes.train.stream import Stream
+    from lora_recipes.train.world import World
 
 ROLES = ("heldout", "others")
 """Pictures that are never trained on, but looked at in the end."""
@@ -62,6 +67,8 @@ class Recipe:
 def run(root: Path, report: Reporter) -> None:
     """Train, or go on with the very same training, and write all outputs at the end.
 
+    Of several processes, the leading one does so, and the others only train along.
+
     Raises:
         UserError: the training would have no step, another process runs it already, a number
             was not finite, or the disk is full. No output is left then.
@@ -69,20 +76,27 @@ def run(root: Path, report: Reporter) -> None:
     recipe = read_recipe(root)
     encoded = root / "build" / "encoded"
     index, stream = _plan(encoded, recipe.train)
+    world = _world(root, recipe.train)
 
     from lora_recipes.base.compute import set_up
     from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
+    from lora_recipes.train.group import LostProcess, own_device
     from lora_recipes.train.identity import environment, fingerprint
     from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
-    from lora_recipes.train.run import fit
 
     setup = set_up(recipe.compute)
+    setup = replace(setup, device=own_device(world, setup.device))
     around = environment(setup.device)
     identity = fingerprint(recipe.settings(), encoded, around)
     checkpoints = Checkpoints(checkpoints_folder(root), identity, report)
+    if not world.leads:
+        try:
+            _train(root, recipe, index, stream, setup, checkpoints, world, Quiet())
+        except LostProcess as error:
+            raise SystemExit(1) from error  # the leading process says what there is to say
+        return
     with checkpoints.locked(), all_or_nothing(root / "out"):
-        job = prepare_job(root, recipe, index, stream, setup, checkpoints)
-        outcome = fit(job, report)
+        job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
         others = {role: _of_role(index, role) for role in ROLES}
         write_outputs(root / "out", job, outcome, others, around)
         checkpoints.clear()
@@ -97,6 +111,45 @@ def run(root: Path, report: Reporter) -> None:
         root,
     )
     write_run(run_record, job, outcome, shape, report)
+
+
+def _train(  # noqa: PLR0917
+    root: Path,
+    recipe: Recipe,
+    index: EncodedIndex,
+    stream: Stream,
+    setup: Setup,
+    checkpoints: Checkpoints,
+    world: World,
+    report: Reporter,
+) -> tuple[Job, Outcome]:
+    """What each process of a training does; the base is loaded by all at the same time."""
+    from lora_recipes.train.group import agree, join
+    from lora_recipes.train.run import fit
+
+    join(world, setup.device)
+    agree(world, checkpoints.fingerprint)
+    job = prepare_job(root, recipe, index, stream, setup, checkpoints, world)
+    return job, fit(job, report)
+
+
+def _world(root: Path, train: Train) -> World:
+    """The processes of this training; fails before any model is loaded."""
+    from lora_recipes.train.world import find_world
+
+    chosen = runtime(root)
+    place = place_of_processes(read(root / PARAMS, PARAMS), chosen)
+    world = find_world(chosen, os.environ, place)
+    problem = problem_of_processes(
+        train.gradient_accumulation,
+        world.processes,
+        world.nodes,
+        where="" if world.launcher else place,
+        launcher=world.launcher,
+    )
+    if problem:
+        raise UserError(problem)
+    return world
 
 
 def read_recipe(root: Path) -> Recipe:
@@ -140,6 +193,7 @@ def prepare_job(  # noqa: PLR0917
     stream: Stream,
     setup: Setup,
     checkpoints: Checkpoints,
+    world: World,
 ) -> Job:
     """Load the base, put a fresh adapter in, and lay everything out for the training."""
     from lora_recipes.adapter import inject
@@ -189,6 +243,7 @@ def prepare_job(  # noqa: PLR0917
         train=recipe.train,
         runtime=runtime(root),
         device=setup.device,
+        world=world,
         checkpoints=checkpoints,
         snapshots=frozenset(snapshot_steps(stream.steps, recipe.train)),
         write_adapter=write_adapter,

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import EncodedImage, load_moments, load_text
 from lora_recipes.train.stream import Sample, Stream
+from lora_recipes.train.turns import Turns
 
 KEPT_IN_MEMORY = 2**30
 """Bytes. Encoded pictures that need more in all are read again for each sample."""
@@ -27,7 +28,8 @@ class Batch:
     """What one forward pass needs, and which part of the training it is."""
 
     number: int
-    """Which batch of the stream."""
+    """Which batch of the stream; one past its end fills up the last round of several processes,
+    and counts for nothing."""
     positions: tuple[tuple[int, int], ...]
     """[B] (epoch, index) of each sample: all that its draws depend on."""
     share: float
@@ -118,39 +120,41 @@ class StreamBatches(Dataset[Batch]):
         return self.stream.batches
 
     def __getitem__(self, number: int) -> Batch:
-        return self.pictures.batch(self.stream.batch(number), number, self.stream.share(number))
+        there = min(number, len(self) - 1)
+        return self.pictures.batch(self.stream.batch(there), number, self.stream.share(there))
 
 
 class BatchLoader:
-    """All batches in order, going on where a checkpoint says.
+    """A process's batches in order, going on where a checkpoint says.
 
     Lightning resumes a loader that has `state_dict` and `load_state_dict`; without `__len__` too
     it would fetch one batch ahead and silently skip it after a resume. The length is that of the
     whole training, resumed or not, because Lightning counts on from the checkpoint's batch.
     """
 
-    def __init__(self, pictures: Pictures, stream: Stream, workers: int) -> None:
-        self.dataset = StreamBatches(pictures, stream)
+    def __init__(self, pictures: Pictures, turns: Turns, workers: int) -> None:
+        self.dataset = StreamBatches(pictures, turns.stream)
+        self.turns = turns
         self.workers = workers
         self.handed_out = 0
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return self.turns.rounds
 
     def __iter__(self) -> Iterator[Batch]:
         loader = DataLoader(
             self.dataset,
             batch_size=None,
-            sampler=range(self.handed_out, len(self.dataset)),
+            sampler=self.turns.numbers(self.handed_out),
             num_workers=self.workers,
             collate_fn=_as_it_is,
         )
         for batch in loader:
-            self.handed_out = batch.number + 1
+            self.handed_out = self.turns.round_of(batch.number).stop
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches the training has been given."""
+        """How many batches all processes have been given."""
         return {"handed_out": self.handed_out}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

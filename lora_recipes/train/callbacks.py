@@ -21,8 +21,8 @@ from lora_recipes.train.scaling import LossScaling
 from lora_recipes.train.stream import Stream
 
 
-class Guard(Callback):
-    """Notes gradients that are not finite, and stops a run whose gradients always overflow."""
+class EndOfStep(Callback):
+    """Completes the record of each step, on every process."""
 
     def __init__(self, record: Record, scaling: LossScaling | None) -> None:
         self.record = record
@@ -32,19 +32,28 @@ class Guard(Callback):
         self, trainer: lightning.Trainer, pl_module: Any, optimizer: Optimizer
     ) -> None:
         """The gradients are whole and unscaled now. A scaler skips the bad ones by itself."""
+        self.record.end_step(trainer.global_step)
         if self.scaling is None:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
             self.record.add_gradients(
                 trainer.global_step, [grad for grad in gradients if grad is not None]
             )
 
+
+class Guard(Callback):
+    """Stops a run whose gradients always overflow."""
+
+    def __init__(self, record: Record, scaling: LossScaling) -> None:
+        self.record = record
+        self.scaling = scaling
+
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Look at the scaler's count after each step."""
         stream = self.record.stream
-        if self.scaling is not None and stream.ends_step(batch.number):
-            step = stream.step_of(batch.number)
+        step = self.record.turns.ended_step(batch.number)
+        if step is not None:
             self.scaling.check(
                 step, stream.steps, self.record.pictures.names(stream.step_samples(step))
             )
@@ -71,10 +80,10 @@ class Progress(Callback):
     ) -> None:
         """Look at the device and tell, if it is time."""
         stream = self.record.stream
-        done = stream.step_of(batch.number) + 1
-        if stream.ends_step(batch.number) and (done % self.every == 0 or done == stream.steps):
+        step = self.record.turns.ended_step(batch.number)
+        if step is not None and ((step + 1) % self.every == 0 or step + 1 == stream.steps):
             self.record.check()
-            self._tell(done, stream)
+            self._tell(step + 1, stream)
 
     def _tell(self, done: int, stream: Stream) -> None:
         assert self._told is not None
@@ -113,11 +122,13 @@ class Keeping(Callback):
         self, trainer: lightning.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Snapshots first: a checkpoint vouches for those before it."""
-        stream = self.record.stream
-        done = stream.step_of(batch.number) + 1
+        step = self.record.turns.ended_step(batch.number)
+        if step is None:
+            return
+        done = step + 1
         is_snapshot = done in self.snapshots
-        is_checkpoint = done % self.every == 0 and done < stream.steps
-        if not stream.ends_step(batch.number) or not (is_snapshot or is_checkpoint):
+        is_checkpoint = done % self.every == 0 and done < self.record.stream.steps
+        if not (is_snapshot or is_checkpoint):
             return
         self.record.check()
         if is_snapshot:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.train.batches import Batch, Pictures
-from lora_recipes.train.stream import Sample, Stream
+from lora_recipes.train.stream import Sample
+from lora_recipes.train.turns import Turns
 
 NEVER = -1
 
@@ -17,27 +18,55 @@ NEVER = -1
 class Record(torch.nn.Module):
     """Each step's loss, and the first batch or step whose numbers were not finite.
 
-    S: optimizer steps of the whole training.
+    S: optimizer steps of the whole training, N: batches of one step.
     """
 
     losses_S: Tensor
+    parts_N: Tensor
     bad_loss: Tensor
     bad_gradient: Tensor
 
-    def __init__(self, pictures: Pictures, stream: Stream) -> None:
+    def __init__(
+        self,
+        pictures: Pictures,
+        turns: Turns,
+        add_up: Callable[[Tensor], None] = lambda tensor: None,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            pictures: to name the images behind a number that is not finite.
+            turns: which process works on which batch.
+            add_up: sums a tensor over all processes, in place.
+        """
         super().__init__()
         self.pictures = pictures
-        self.stream = stream
+        self.turns = turns
+        self.stream = stream = turns.stream
+        self._add_up = add_up
         self.register_buffer("losses_S", torch.zeros(stream.steps), persistent=False)
+        self.register_buffer("parts_N", torch.zeros(stream.accumulation), persistent=False)
         self.register_buffer("bad_loss", torch.tensor(NEVER), persistent=False)
         self.register_buffer("bad_gradient", torch.tensor(NEVER), persistent=False)
 
     def forward(self, batch: Batch, loss: Tensor) -> None:
-        """Note a batch's loss; a step's loss is the mean over the samples of its window."""
-        loss = loss.detach()
-        part = batch.share / self.stream.accumulation
-        self.losses_S[self.stream.step_of(batch.number)] += loss * part
-        self.bad_loss = _first(self.bad_loss, ~loss.isfinite(), batch.number)
+        """Note a batch's part of its step's loss. One that fills a round up has none."""
+        if batch.number < self.stream.batches:
+            accumulation = self.stream.accumulation
+            part = loss.detach() * (batch.share / accumulation)
+            self.parts_N[batch.number % accumulation] = part
+
+    def end_step(self, step: int) -> None:
+        """Add up a step's loss, the mean over its samples, in the order of the stream."""
+        self._add_up(self.parts_N)
+        total = torch.zeros_like(self.losses_S[0])
+        for part in self.parts_N:
+            total += part
+        self.losses_S[step] = total
+        bad_N = ~self.parts_N.isfinite()
+        batch = bad_N.to(torch.int8).argmax() + step * self.stream.accumulation
+        self.bad_loss = _first(self.bad_loss, bad_N.any(), batch)
+        self.parts_N.zero_()
 
     def add_gradients(self, step: int, gradients: Iterable[Tensor]) -> None:
         """Note whether a step's gradients are finite numbers."""
@@ -88,5 +117,5 @@ def check_finite(weights: Mapping[str, Tensor], step: int) -> None:
             )
 
 
-def _first(known: Tensor, happened: Tensor, number: int) -> Tensor:
+def _first(known: Tensor, happened: Tensor, number: int | Tensor) -> Tensor:
     return torch.where((known == NEVER) & happened, number, known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import time
 import warnings
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -21,19 +19,33 @@ from lora_recipes.adapter.inject import adapter_parameters
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.reporting import Reporter
+from lora_recipes.reporting import Bar, Reporter
 from lora_recipes.train.batches import BatchLoader, Pictures
-from lora_recipes.train.callbacks import AdapterState, FolderIO, Guard, Keeping, Progress
+from lora_recipes.train.callbacks import (
+    AdapterState,
+    EndOfStep,
+    FolderIO,
+    Guard,
+    Keeping,
+    Progress,
+)
 from lora_recipes.train.checkpoints import Checkpoints
 from lora_recipes.train.fast_lora import speed_up
+from lora_recipes.train.group import (
+    ACCELERATORS,
+    add_up,
+    environment,
+    from_first,
+    quiet_lightning,
+)
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
 from lora_recipes.train.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import Record
 from lora_recipes.train.scaling import LossScaling
 from lora_recipes.train.stream import Stream
-
-ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
-"""Lightning's word for each of torch's devices."""
+from lora_recipes.train.together import Together
+from lora_recipes.train.turns import Turns
+from lora_recipes.train.world import World
 
 NOT_FOR_USERS = (
     # a scaler that skips the very first step makes torch worry about the schedule
@@ -58,8 +70,10 @@ class Job:
     train: Train
     runtime: Runtime
     device: torch.device
+    world: World
+    """The processes that train together; joined by the caller."""
     checkpoints: Checkpoints
-    """Locked by the caller."""
+    """Locked by the caller on the leading process, the only one that uses them."""
     snapshots: frozenset[int]
     """The steps after which the adapter is kept too."""
     write_adapter: Callable[[Path, int | None], None]
@@ -93,28 +107,25 @@ def fit(job: Job, report: Reporter) -> Outcome:
         UserError: a loss, a gradient or a weight is not finite, or the disk is full.
     """
     speed_up(job.denoiser.unet)
-    record = Record(job.pictures, job.stream)
+    turns = Turns(job.stream, job.world.size, job.world.rank)
+    record = Record(job.pictures, turns, add_up)
     scaling = LossScaling(job.device.type) if job.denoiser.dtype == torch.float16 else None
     module = Denoising(job.denoiser, job.diffusion, record, lambda: _optimizer(job))
-    resumed_at = job.checkpoints.newest()
+    resumed_at = from_first(job.checkpoints.newest)
     if resumed_at:
         report.say(f"going on after step {resumed_at} of {job.stream.steps}")
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     start = time.monotonic()
-    with _quiet_lightning(), report.bar("train", job.stream.steps, resumed_at) as bar:
-        progress = Progress(record, bar, job.runtime.log_every, job.rate)
-        keeping = Keeping(
-            record, job.checkpoints, job.runtime.checkpoint_every, job.snapshots, job.write_adapter
-        )
-        callbacks = [AdapterState(record), Guard(record, scaling), progress, keeping]
-        trainer = _trainer(job, scaling, callbacks)
+    with _quiet(), report.bar("train", job.stream.steps, resumed_at) as bar:
+        trainer = _trainer(job, turns, scaling, _callbacks(job, record, scaling, bar))
         trainer.fit(
             module,
-            BatchLoader(job.pictures, job.stream, job.runtime.workers),
+            BatchLoader(job.pictures, turns, job.runtime.workers),
             ckpt_path=job.checkpoints.state_path(resumed_at) if resumed_at else None,
         )
-    record.check()
+    if job.world.leads:
+        record.check()
     assert trainer.global_step == job.stream.steps
     job.denoiser.to(job.device)  # Lightning leaves a GPU's modules on the CPU
     return Outcome(
@@ -139,16 +150,38 @@ def _optimizer(job: Job) -> tuple[Optimizer, LambdaLR | None]:
     return optimizer, build_schedule(optimizer, job.stream.steps, job.train)
 
 
+def _callbacks(
+    job: Job, record: Record, scaling: LossScaling | None, bar: Bar
+) -> list[lightning.Callback]:
+    """What watches and keeps. Only the leading process tells, writes or stops; when it stops, the
+    others find it gone."""
+    everywhere = [AdapterState(record), EndOfStep(record, scaling)]
+    if not job.world.leads:
+        return everywhere
+    runtime = job.runtime
+    return [
+        *everywhere,
+        *([Guard(record, scaling)] if scaling else []),
+        Progress(record, bar, runtime.log_every, job.rate),
+        Keeping(
+            record, job.checkpoints, runtime.checkpoint_every, job.snapshots, job.write_adapter
+        ),
+    ]
+
+
 def _trainer(
-    job: Job, scaling: LossScaling | None, callbacks: list[lightning.Callback]
+    job: Job, turns: Turns, scaling: LossScaling | None, callbacks: list[lightning.Callback]
 ) -> lightning.Trainer:
     """Lightning's loop over the one long stream, with nothing of its own on screen or disk."""
-    plugins = [FolderIO(job.checkpoints), LightningEnvironment(), *([scaling] if scaling else [])]
+    world = job.world
+    plugins = [FolderIO(job.checkpoints), environment(world), *([scaling] if scaling else [])]
     return lightning.Trainer(
         accelerator=ACCELERATORS[job.device.type],
-        devices=1,
+        devices=world.processes,
+        num_nodes=world.nodes,
+        strategy=Together(turns) if world.size > 1 else "auto",
         max_epochs=1,
-        accumulate_grad_batches=job.stream.accumulation,
+        accumulate_grad_batches=turns.rounds_of_step,
         gradient_clip_val=job.train.max_grad_norm or None,  # 0 is off, never "clip to zero"
         gradient_clip_algorithm="norm",
         callbacks=callbacks,
@@ -163,14 +196,8 @@ def _trainer(
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    logger = logging.getLogger("lightning.pytorch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for message in NOT_FOR_USERS:
-                warnings.filterwarnings("ignore", message=message)
-            yield
-    finally:
-        logger.setLevel(before)
+def _quiet() -> Iterator[None]:
+    with quiet_lightning(), warnings.catch_warnings():
+        for message in NOT_FOR_USERS:
+            warnings.filterwarnings("ignore", message=message)
+        yield

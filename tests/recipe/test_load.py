@@ -265,3 +265,18 @@ def test_every_key_of_a_recipe_can_be_written_and_read_back(project):
     values = plain(first)
     assert len(recipe_keys()) > 50
     assert Recipe.model_validate(values) == first
+
+
+def test_processes_that_cannot_share_a_step_are_found_with_the_rest(project):
+    project.params("runtime:\n  workers: -1\n  processes: 3\nlora: {rnk: 1}\n")
+    project.recipe("train: {gradient_accumulation: 4}\n")
+    assert "runtime.processes" not in message(lambda: resolve(project.root)), "one at a time"
+    project.params("runtime:\n  processes: 3\nlora: {rank: 4}\n")
+    assert message(lambda: resolve(project.root)) == (
+        "params.yaml:4: runtime.processes = 3 beside train.gradient_accumulation = 4\n"
+        "  allowed: 1, 2 or 4 in all, so that each takes an equal part of a step's micro-batches\n"
+        "  fix:     choose one of these, or a train.gradient_accumulation that 3 divides (which "
+        "changes the adapter)"
+    )
+    project.params("runtime:\n  nodes: 2\n  processes: 2\n")
+    assert resolve(project.root).params.runtime.processes == 2

@@ -20,6 +20,25 @@ class Runtime(Section):
     Source: torch.utils.data.DataLoader.
     """
 
+    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes that train together on each machine; each takes a GPU of its own, if it uses one.
+
+    Higher: a step's micro-batches are worked on side by side. Lower: less memory.
+    With: `train.gradient_accumulation`, which all processes together must divide, because they
+    share its micro-batches; `runtime.nodes`. The bytes are the same. Under torchrun or srun leave
+    it at 1: they say how many there are.
+    Source: this project, docs/multi-process.md; torch.distributed.
+    """
+
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Machines that train together, each with `runtime.processes`.
+
+    Higher: a step's micro-batches are worked on side by side. Lower: nothing goes over a network.
+    With: `runtime.processes`; the environment's NODE_RANK, MASTER_ADDR and MASTER_PORT. The bytes
+    are the same, on machines of one kind.
+    Source: this project, docs/multi-process.md; torch.distributed.
+    """
+
     checkpoint_every: Annotated[int, Field(ge=1, le=10_000_000)] = 50
     """Optimizer steps between two checkpoints.
 
