@@ -83,10 +83,17 @@ class StackedOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for one in self.stacks:
-            one.gather()
+        self.gather()
         self.update()
         return loss
+
+    def gather(self) -> None:
+        """Take in gradients that others have put in the place of the layers' own.
+
+        `step` does it last; whoever replaces gradients does it before they are clipped.
+        """
+        for one in self.stacks:
+            one.gather()
 
     def update(self) -> None:
         """Move the weights by their gradients."""
