@@ -4,6 +4,7 @@ The stages of dvc.yaml start here, with whatever `python` is first on the PATH; 
 the project's own, the first line says so.
 """
 
+import gc
 import sys
 
 
@@ -23,6 +24,8 @@ def main():
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.stderr.write(wrong_interpreter() + "\n")
         return 1
+    # A quick command ends before there is garbage worth looking for; a stage switches it on again.
+    gc.disable()
     try:
         from lora_recipes.cli import main as run
 

@@ -136,6 +136,7 @@ def stage(options: argparse.Namespace, root: Path) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # the libraries make 700,000 objects that stay; looking through them for garbage, again and
     # again as they come, is a fifth of a stage's start
+    gc.enable()
     gc.set_threshold(50_000)
     report = reporter(_progress(root)) if _speaks() else Quiet()
     before(options.name, root, report)

@@ -7,34 +7,103 @@ tracks its own: a changed formula reruns the stages that can reach it, a changed
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from lora_recipes.hashing import digest, sha256_file
+from lora_recipes.files import write_text
+from lora_recipes.hashing import digest, sha256_bytes, sha256_file
 
 STAGES = ("dataset", "prepare", "encode", "train", "sample", "report")
 """The stages whose code is tracked. `resolve` itself depends on the whole package as files."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+_PARSER = sha256_file(Path(__file__))
+"""What was parsed by other code than this counts as unknown."""
 
-def stage_hashes(package: Path = PACKAGE) -> dict[str, str]:
-    """`sha256:…` of each stage's import closure: statements of modules, bytes of data files."""
-    parsed: dict[Path, ast.Module] = {}
+
+@dataclass(frozen=True)
+class Source:
+    """What a hash needs to know of a module."""
+
+    statements: str
+    """Hash of what it does: without comments, docstrings and layout."""
+
+    imports: list[str]
+    """Dotted names that it imports; of `from a import b` both `a` and `a.b`."""
+
+
+class Sources:
+    """Modules as they are, each parsed once; those of unchanged bytes not even that."""
+
+    def __init__(self, package: Path, known: Path | None = None) -> None:
+        """Begin.
+
+        Args:
+            package: the folder of the package.
+            known: a file in which what was parsed is kept by its bytes' hash. Whatever is wrong
+                with it, it is only slower: each entry is checked by a hash of its own.
+        """
+        self.package = package
+        self._file = known
+        self._old = self._read()
+        self._known: dict[str, dict[str, Any]] = {}
+        self._sources: dict[Path, Source] = {}
+
+    def of(self, file: Path) -> Source:
+        """What a module does and imports."""
+        if file not in self._sources:
+            content = file.read_bytes()
+            module = _module_name(self.package, file)
+            key = digest([_PARSER, module, sha256_bytes(content)])
+            source = _checked(self._old.get(key))
+            if source is None:
+                tree = ast.parse(content, file.name)
+                names = sorted(set(_imported_names(tree, module)))
+                source = Source(digest(_statements(tree)), names)
+            self._known[key] = {**asdict(source), "check": digest(asdict(source))}
+            self._sources[file] = source
+        return self._sources[file]
+
+    def save(self) -> None:
+        """Keep what is known, for the next time."""
+        if self._file is not None and self._known != self._old:
+            write_text(self._file, json.dumps(self._known) + "\n")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._file.read_bytes()) if self._file else {}
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def stage_hashes(package: Path = PACKAGE, known: Path | None = None) -> dict[str, str]:
+    """`sha256:…` of each stage's import closure: statements of modules, bytes of data files.
+
+    Args:
+        package: the folder of the package.
+        known: as `Sources` has it.
+    """
+    sources = Sources(package, known)
     hashes = {}
     for stage in STAGES:
-        files = closure(package, package / "stages" / f"{stage}.py", parsed)
+        files = closure(package, package / "stages" / f"{stage}.py", sources)
         parts = {
-            file.relative_to(package).as_posix(): _statements(parsed[file])
+            file.relative_to(package).as_posix(): sources.of(file).statements
             if file.suffix == ".py"
             else sha256_file(file)
             for file in files
         }
         hashes[stage] = digest(parts)
+    sources.save()
     return hashes
 
 
-def closure(package: Path, entry: Path, parsed: dict[Path, ast.Module]) -> list[Path]:
+def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
     """All files of the package that importing `entry` can reach, function-level imports too.
 
     Data files (configs, templates) count with the package folder in which they lie. The package's
@@ -47,14 +116,21 @@ def closure(package: Path, entry: Path, parsed: dict[Path, ast.Module]) -> list[
         if file in modules:
             continue
         modules.add(file)
-        if file not in parsed:
-            parsed[file] = ast.parse(file.read_text("utf-8"), file.name)
-        for name in _imported_names(parsed[file], _module_name(package, file)):
+        for name in sources.of(file).imports:
             waiting.extend(_files_of(package, name))
     modules.discard(package / "__init__.py")
     folders = {file.parent for file in modules} - {package}
     data = {path for folder in folders for path in _data_files(folder)}
     return sorted(modules | data)
+
+
+def _checked(entry: Any) -> Source | None:
+    """A remembered source, or None where it is not what was written."""
+    try:
+        source = Source(entry["statements"], entry["imports"])
+        return source if entry["check"] == digest(asdict(source)) else None
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 def _module_name(package: Path, file: Path) -> str:

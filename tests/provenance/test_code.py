@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from lora_recipes.provenance.code import PACKAGE, STAGES, closure, stage_hashes
+from lora_recipes.provenance.code import PACKAGE, STAGES, Sources, closure, stage_hashes
 
 MATHS = '''"""A module."""
 
@@ -78,7 +79,7 @@ def test_whatever_the_stage_can_reach_moves_its_hash_and_only_its_own(package, f
 
 def test_an_import_inside_a_function_and_a_relative_one_are_followed(package):
     edit(package / "maths/core.py", "from lora_recipes.deep import", "from ..deep import")
-    found = closure(package, package / "stages/train.py", {})
+    found = closure(package, package / "stages/train.py", Sources(package))
     names = {file.relative_to(package).as_posix() for file in found}
     assert {"maths/core.py", "deep/helper.py", "deep/table.json"} <= names
     assert "unused/module.py" not in names
@@ -86,7 +87,7 @@ def test_an_import_inside_a_function_and_a_relative_one_are_followed(package):
 
 def test_the_real_stages_reach_their_own_floors_and_not_their_neighbours():
     def reach(stage: str) -> set[str]:
-        found = closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", {})
+        found = closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", Sources(PACKAGE))
         return {file.relative_to(PACKAGE).parts[0] for file in found}
 
     assert "train" in reach("train")
@@ -100,7 +101,7 @@ def test_no_stage_reads_a_section_of_the_recipe_that_another_stage_owns():
     found = {
         stage: {
             file.stem
-            for file in closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", {})
+            for file in closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", Sources(PACKAGE))
             if file.parent.name == "sections"
         }
         for stage in STAGES
@@ -109,3 +110,37 @@ def test_no_stage_reads_a_section_of_the_recipe_that_another_stage_owns():
     assert "sample" not in found["train"]
     assert not {"train", "sample", "lora"} & found["encode"]
     assert not {"train", "sample", "lora", "encode", "compute"} & found["prepare"]
+
+
+def test_what_is_remembered_gives_the_same_hashes_and_follows_every_edit(package, tmp_path):
+    known = tmp_path / "code.json"
+    first = stage_hashes(package, known)
+    assert first == stage_hashes(package)
+    assert stage_hashes(package, known) == first
+    edit(package / "deep/helper.py", "2 * x", "3 * x")
+    changed = stage_hashes(package, known)
+    assert changed == stage_hashes(package) != first
+    edit(package / "deep/helper.py", "3 * x", "2 * x")
+    assert stage_hashes(package, known) == first
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "7", "other hash", "other imports"])
+def test_a_damaged_memory_changes_no_hash(package, tmp_path, damage):
+    known = tmp_path / "code.json"
+    expected = stage_hashes(package, known)
+    if damage.startswith("other"):
+        entries = json.loads(known.read_text())
+        for entry in entries.values():
+            entry.update({"statements": "sha256:0"} if damage == "other hash" else {"imports": []})
+        damage = json.dumps(entries)
+    known.write_text(damage)
+    assert stage_hashes(package, known) == expected
+
+
+def test_an_unchanged_module_is_not_parsed_again(package, tmp_path, monkeypatch):
+    known = tmp_path / "code.json"
+    expected = stage_hashes(package, known)
+    parsed = []
+    monkeypatch.setattr("ast.parse", lambda content, name: parsed.append(name))
+    assert stage_hashes(package, known) == expected
+    assert parsed == []
