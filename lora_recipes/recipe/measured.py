@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def _row(figures: dict[str, Any]) -> dict[str, Any]:
         "peak_bytes": round(figures["peak_GiB"] * 2**30),
         "steps": int(figures["steps"]),
         "torch": str(figures["torch"]),
+        "added": date.today().isoformat(),
     }
 
 

@@ -14,15 +14,15 @@ SDXL_UNET = 2_567_463_684
 """Weights of SDXL's UNet, counted."""
 
 ACTIVATIONS = {
-    ("attention", False): int(7.371 * GIB),
-    ("attention", True): int(0.545 * GIB),
-    ("transformer", False): int(9.516 * GIB),
-    ("transformer", True): int(0.810 * GIB),
+    ("attention", False): int(5.337 * GIB),
+    ("attention", True): int(0.511 * GIB),
+    ("transformer", False): int(6.428 * GIB),
+    ("transformer", True): int(0.672 * GIB),
 }
 """By `lora.targets` and gradient checkpointing: the most that is alive at once on the way forward
-and back, for one picture of 1024² in bf16 at rank 32. Rank 128 needs 2 to 3 % more.
+and back, for one picture of 1024² in bf16 at rank 32. Rank 128 needs up to 5 % more.
 
-Counted by benchmarks/count_memory.py.
+Counted on this project's own step by benchmarks/meta.py, whose ceilings hold it.
 """
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import prepare_photos
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.decode import pixel_hash
 from lora_recipes.dataset.manifest import Manifest, write
@@ -249,6 +250,16 @@ def test_a_png_has_the_same_bytes_whatever_the_compressor():
         "e80cbb83"
         "0000000049454e44ae426082"
     )
+
+
+def test_the_stages_write_the_pixels_of_the_plain_loop_that_they_are_measured_against(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(prepare_photos, "SIZE", (320, 240))
+    monkeypatch.setattr(sys, "argv", ["x", "--photos", "3", "--resolution", "64", "--pairs", "1"])
+    prepare_photos.main()
+    figures = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert figures["pixels_equal"] == "True"
 
 
 MEASURE = """

@@ -67,7 +67,7 @@ def test_the_plan_of_the_published_recipe_is_this(project):
         steps         200 optimizer steps of 4 samples
         snapshots     after steps 100
         adapter       rank 128 beside 560 weights: 709.0 MiB
-        memory        about 13.5 GiB while training (base 4.8 GiB, activations 7.4 GiB, \
+        memory        about 11.5 GiB while training (base 4.8 GiB, activations 5.3 GiB, \
 adapter 1.4 GiB, optimizer 5.5 MiB; counted from shapes, not measured; torch's own buffers come \
 on top)
         time          not known: no run of it yet on Some CPU, and no figures for it

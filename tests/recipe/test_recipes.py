@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from lora_recipes.recipe import reference
 from lora_recipes.recipe.fields import overridable_keys, runtime_keys
 from lora_recipes.recipe.load import load_recipe, recipe_names
-from lora_recipes.recipe.memory import estimate
+from lora_recipes.recipe.memory import ACTIVATIONS, estimate
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.train import Train
@@ -86,6 +86,17 @@ def test_low_vram_trains_sdxl_at_1024_unquantised_in_less_than_a_card_of_8_gb_ha
     memory = estimate(recipe, 32 * weights_per_rank(shapes))
     assert 5.6 < memory.total / 2**30 < 5.7, "as its description says"
     assert memory.total < 6.5 * 2**30
+
+
+def test_the_memory_that_plan_tells_is_what_the_ceilings_of_a_step_hold():
+    ceilings = json.loads((ROOT / "benchmarks/ceilings.json").read_text("utf-8"))
+    held = {
+        False: ceilings["1024, batch 1, rank 32, attention, adafactor"]["peak_GiB"],
+        True: ceilings["the same, checkpointed"]["peak_GiB"],
+    }
+    for checkpointing, size in held.items():
+        told = ACTIVATIONS["attention", checkpointing]
+        assert told / 2**30 == pytest.approx(size, rel=0.01)
 
 
 def test_what_segmind_dreambooth_trains_are_the_defaults_of_the_schema():

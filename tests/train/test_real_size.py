@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.count_memory import activations
 from benchmarks.gpu_real_size import arguments, make_project, measure
+from benchmarks.meta import Case
+from benchmarks.meta import measure as measure_on_meta
 from lora_recipes.recipe.memory import ACTIVATIONS
 from lora_recipes.tensors import read_header
 
@@ -18,8 +19,8 @@ SMALLEST_MEMORY = 14 * 2**30
 @pytest.mark.slow
 @pytest.mark.parametrize(("targets", "checkpointing"), ACTIVATIONS)
 def test_the_memory_that_plan_tells_is_what_a_step_counts_up_to(targets, checkpointing):
-    counted = activations(targets, checkpointing)
-    assert counted == pytest.approx(ACTIVATIONS[targets, checkpointing], rel=0.01)
+    counted = measure_on_meta(Case(targets=targets, checkpointing=checkpointing))["peak_GiB"]
+    assert counted * 2**30 == pytest.approx(ACTIVATIONS[targets, checkpointing], rel=0.01)
 
 
 @pytest.mark.slow
