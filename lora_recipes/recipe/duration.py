@@ -108,7 +108,8 @@ def _counted(shape: Shape, steps: int) -> Duration | None:
     peak = next((peak for name, peak in PEAKS.items() if name in shape.device), None)
     if peak is None or shape.unet != SDXL_UNET or shape.precision == "fp32":
         return None
-    slow, fast = (steps * shape.work / (peak * part) for part in USED)
+    reached = [peak * shape.processes * part for part in USED]
+    slow, fast = (steps * shape.work / speed for speed in reached)
     low, high = (f"{100 * part:.0f}" for part in USED)
     source = (
         f"counted, not measured; assumes that {low} to {high} % of the {peak:g} TFLOP/s of "

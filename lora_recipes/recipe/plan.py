@@ -11,7 +11,6 @@ from lora_recipes.recipe.duration import Duration, duration
 from lora_recipes.recipe.load import Resolved
 from lora_recipes.recipe.measured import own_runs, table
 from lora_recipes.recipe.memory import Memory, estimate, gib
-from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rules import for_images
 from lora_recipes.recipe.schedule import (
     learning_rate_at,
@@ -133,13 +132,16 @@ def make_plan(
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
         memory=estimate(recipe, weights),
         device=device,
-        duration=_duration(recipe, length, device, root),
+        duration=_duration(resolved, length, device, root),
     )
 
 
-def _duration(recipe: Recipe, length: Length | None, device: Device, root: Path) -> Duration | None:
+def _duration(
+    resolved: Resolved, length: Length | None, device: Device, root: Path
+) -> Duration | None:
     if length is None:
         return None
+    recipe, runtime = resolved.recipe, resolved.params.runtime
     shape = shape_of(
         recipe.base,
         recipe.prepare,
@@ -148,6 +150,7 @@ def _duration(recipe: Recipe, length: Length | None, device: Device, root: Path)
         recipe.compute,
         device.name,
         root,
+        runtime.processes * runtime.nodes,
     )
     return duration(shape, length.steps, [*own_runs(root), *table()])
 

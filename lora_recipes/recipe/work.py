@@ -35,6 +35,8 @@ class Shape:
 
     device: str
     threads: int
+    processes: int
+    """That train together, on all machines."""
     unet: str
     """The widths and depths of the UNet's blocks: models of one architecture are equally fast."""
     pixels: int
@@ -78,6 +80,7 @@ def shape_of(  # noqa: PLR0917
     compute: Compute,
     device: str,
     root: Path,
+    processes: int = 1,
 ) -> Shape:
     """The shape of a recipe's steps.
 
@@ -90,6 +93,7 @@ def shape_of(  # noqa: PLR0917
     return Shape(
         device=device,
         threads=compute.threads,
+        processes=processes,
         unet=f"{_joined(config['block_out_channels'])}/"
         f"{_joined(config['transformer_layers_per_block'])}",
         pixels=size**2 if isinstance(size, int) else math.prod(size),

@@ -109,6 +109,7 @@ def run(root: Path, report: Reporter) -> None:
         recipe.compute,
         around["device"],
         root,
+        world.size,
     )
     write_run(run_record, job, outcome, shape, report)
 

@@ -21,6 +21,7 @@ H100 = "NVIDIA H100 80GB HBM3"
 SDXL = Shape(
     device=H100,
     threads=1,
+    processes=1,
     unet=SDXL_UNET,
     pixels=1024**2,
     batch=1,
@@ -107,6 +108,7 @@ def test_another_shape_on_the_same_device_is_scaled_and_said_as_a_range():
         {"unet": "64/1"},
         {"threads": 2},
         {"attention": "math"},
+        {"processes": 2},
         {"deterministic": False},
     ],
     ids=lambda change: next(iter(change)),
@@ -121,6 +123,13 @@ def test_without_a_measurement_a_known_card_gets_a_wide_range_and_its_assumption
         "roughly 9 s to 2 min of training: counted, not measured; assumes that 3 to 40 % of the "
         "790 TFLOP/s of NVIDIA H100 80GB HBM3 are reached"
     )
+
+
+def test_cards_that_train_together_share_the_counted_work():
+    one, two = duration(SDXL, 200, []), duration(replace(SDXL, processes=2), 200, [])
+    assert one is not None
+    assert two is not None
+    assert (two.low, two.high) == (one.low / 2, one.high / 2)
 
 
 @pytest.mark.parametrize(
