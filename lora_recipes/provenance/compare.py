@@ -76,7 +76,8 @@ def _judge(output: Output, root: Path, then: Record, now: Record, objects: Objec
     if output.path == RECORD:
         if not then.figures:
             return found(None, "the commit does not hold it, and it names the machine")
-        return found(then.figures == now.figures, "all figures; the environment is another")
+        same = then.figures == now.figures
+        return found(same, "all figures; the environment is another" if same else "")
     if output.path == SHOWS_ENVIRONMENT and then.environment != now.environment:
         return found(None, "the page shows the environment, which is another")
     return found(False, files=_differing_files(output, root, objects))

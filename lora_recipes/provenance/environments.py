@@ -24,8 +24,8 @@ from lora_recipes.reporting import Reporter
 COMPLETE = "complete"
 """The file that says that everything is installed."""
 
-PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[A-Za-z0-9._,-]+\])?\s*==|--hash=")
-"""A line that always means the same bytes, as a path or a range does not."""
+PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[A-Za-z0-9._,-]+\])?\s*==|--(?!requir|edit|constr)")
+"""A line that always means the same packages, as a path, a range or another file does not."""
 
 
 def own_environment(root: Path, commit: Path, version: str | None, report: Reporter) -> Path:

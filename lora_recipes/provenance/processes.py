@@ -21,8 +21,14 @@ from lora_recipes.errors import CannotTell, Problem
 DVC = (sys.executable, "-P", "-m", "dvc")
 """-P: a file of the project that is called like a package is not imported instead of it."""
 
-DVC_ADVICE = "Use `dvc push` to send"
-"""What DVC says after each run, and what a throw-away run is not to be told."""
+DVC_ADVICE = (
+    "Use `dvc push` to send",
+    "To track the changes with git, run:",
+    "git add ",
+    "To enable auto staging, run:",
+    "dvc config core.autostage",
+)
+"""What DVC advises after each run; after a throw-away run that would be wrong."""
 
 LAST_LINES = 15
 """How much of a failed program's output is shown."""
@@ -137,7 +143,7 @@ def follow(
     with _started(command, folder, environment, stderr=subprocess.STDOUT) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.strip() and not line.startswith(DVC_ADVICE):
+            if line.strip() and not line.strip().startswith(DVC_ADVICE):
                 last.append(line.rstrip())
                 say(last[-1])
         process.wait()

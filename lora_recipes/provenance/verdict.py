@@ -176,13 +176,13 @@ def _environment(facts: list[tuple[str, Any, Any]]) -> Iterator[str]:
         yield "environment: the commit does not say on what it was trained"
         return
     rows = [("environment", "then", "now")]
-    rows += [(name, _shown(then), _shown(now)) for name, then, now in facts]
+    rows += [
+        (name, _shown(then), "same" if then == now else _shown(now)) for name, then, now in facts
+    ]
     names, thens = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for name, then, now in rows:
-        mark = "*" if then != now and name != "environment" else " "
-        yield f"{mark} {name:{names}}  {then:{thens}}  {now}".rstrip()
-    if all(then == now for _, then, now in facts):
-        yield "  every fact is the same: the difference is in none of these"
+    for position, (name, then, now) in enumerate(rows):
+        mark = "*" if position and now != "same" else " "
+        yield f"{mark} {name:{names}}  {then:{thens}}  {now}"
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.provenance.lock import MAKE_WHOLE, Lock, contradictions, made_by
 from lora_recipes.provenance.pipeline import RESOLVED, differing, dvc_status, value_at
+from lora_recipes.recipe.yamlfile import read
 
 
 def check_record(root: Path, lock: Lock, names: Iterable[str]) -> None:
@@ -75,6 +76,7 @@ def _changed_sources(root: Path, lock: Lock, names: list[str]) -> Iterator[Probl
 def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterator[Problem]:
     """What DVC finds changed since the stage ran, besides what only the cache could hold."""
     makers = made_by(lock.values())
+    committed = read(root / RESOLVED, RESOLVED).data if (root / RESOLVED).is_file() else {}
     resolves = RESOLVED in lock[name].outs  # its deps are compared by what comes out of it
     for change in changes:
         if change == "changed command":
@@ -82,8 +84,10 @@ def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterato
         elif isinstance(change, dict):
             deps = {} if resolves else dict(change.get("changed deps", {}))
             keys = deps.pop(RESOLVED, None)
-            for key in keys if isinstance(keys, dict) else []:
-                yield _problem(RESOLVED, f"{key} is not what {name} ran with")
+            for tracked in keys if isinstance(keys, dict) else []:
+                was = lock[name].params.get(tracked)
+                for key in differing(tracked, was, committed) or [tracked]:
+                    yield _problem(RESOLVED, f"{key} is not what {name} ran with")
             for path, state in deps.items():
                 if path not in makers and not (root / f"{path}.dvc").is_file():
                     yield _problem(path, f"is not what {name} ran on ({state})")

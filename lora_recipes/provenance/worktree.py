@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from configobj import ConfigObj, ConfigObjError
+from configobj import ConfigObj
 from filelock import FileLock, Timeout
 
 from lora_recipes.errors import CannotTell, Problem
@@ -116,7 +115,7 @@ def _configure_dvc(root: Path, there: Worktree) -> None:
     for name in ("config", "config.local"):
         file = root / ".dvc" / name
         if file.is_file():
-            found = _read_config(file)
+            found = ConfigObj(str(file), encoding="utf-8", interpolation=False)
             for section, values in found.items():
                 if section.startswith("remote "):
                     found[section] = _absolute(values, root / ".dvc")
@@ -135,15 +134,6 @@ def _configure_dvc(root: Path, there: Worktree) -> None:
     settings.encoding = "utf-8"
     settings.write()
     Path(settings.filename).chmod(0o600)
-
-
-def _read_config(file: Path) -> Any:
-    try:
-        return ConfigObj(str(file), encoding="utf-8", interpolation=False)
-    except (ConfigObjError, UnicodeDecodeError) as error:
-        raise CannotTell(
-            Problem(where=str(file), what=f"cannot be read: {error}", fix="correct the file")
-        ) from error
 
 
 def _absolute(values: dict[str, str], folder: Path) -> dict[str, str]:
