@@ -11,11 +11,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from lora_recipes.console import reporter
 from lora_recipes.errors import UserError
+from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.reporting import Bar, Quiet
 from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
 from tests.train.project import contents, make_project, run_stage
@@ -110,9 +112,34 @@ def test_every_optimizer_goes_on_with_its_state(tmp_path: Path, optimizer: dict[
     assert contents(roots[1]) == contents(roots[0])
 
 
-def test_settings_of_runtime_change_no_byte(tmp_path: Path, unbroken: dict[str, bytes]):
-    runtime = {"checkpoint_every": 3, "log_every": 4, "workers": 1}
-    run_stage(make_project(tmp_path, SETTINGS, runtime=runtime))
+RUNTIME: dict[str, list[Any]] = {
+    "workers": [1, 2, 5],
+    "checkpoint_every": [1, 3, 1000],
+    "log_every": [4, 1000],
+    "progress": ["auto", "bar", "plain", "off"],
+}
+"""Besides the values of `unbroken`. A bar on a real terminal: `tests/pipeline`."""
+
+ELSEWHERE = {"processes": "test_together.py", "nodes": "test_together.py"}
+"""Settings that need processes of their own, and where the same is proven of them."""
+
+
+def test_every_setting_of_runtime_has_values_to_try():
+    """A new field needs a case here, or a test that is named here."""
+    assert RUNTIME.keys() | ELSEWHERE.keys() == Runtime.model_fields.keys()
+    for key, file in ELSEWHERE.items():
+        assert f'"{key}": ' in Path(__file__).with_name(file).read_text()
+    progress = get_args(Runtime.model_fields["progress"].annotation)
+    assert set(RUNTIME["progress"]) == set(progress)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 5 worker processes")
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, vs in RUNTIME.items() for v in vs])
+def test_no_setting_of_runtime_changes_a_byte(
+    tmp_path: Path, key: str, value: Any, unbroken: dict[str, bytes]
+):
+    make_project(tmp_path, SETTINGS, runtime={key: value})
+    run_stage(tmp_path, reporter(value if key == "progress" else "off"))
     assert contents(tmp_path) == unbroken
 
 
