@@ -10,11 +10,11 @@ import argparse
 import contextlib
 import gc
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,26 @@ def _speaks() -> bool:
     return local_rank(os.environ) == 0
 
 
+def inspect(options: argparse.Namespace, root: Path) -> int:
+    """Show what an adapter file is: recipe, base, ranks, modules, norms, hashes.
+
+    For this project's files and for anybody's: kohya, diffusers, peft, OneTrainer, ai-toolkit,
+    LyCORIS. What the file does not say is called not stated.
+    """
+    from lora_recipes.adapter.facts import look
+    from lora_recipes.adapter.table import table
+
+    facts = look(Path(options.file))
+    print(_json(facts.as_dict()) if options.json else table(facts))
+    return 0
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+
+
 def _progress(root: Path) -> str:
     from lora_recipes.recipe.params import runtime
 
@@ -209,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command_name", required=True, metavar="COMMAND")
 
     def add(command: Command) -> argparse.ArgumentParser:
-        text = inspect.getdoc(command) or ""
+        text = getdoc(command) or ""
         sub = commands.add_parser(command.__name__, help=text.partition("\n")[0], description=text)
         sub.set_defaults(command=command)
         return sub
@@ -231,4 +251,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--env", action="store_true", help="with the commit's own requirements.lock")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of text")
     sub.add_argument("--keep", action="store_true", help="leave the folder in which it was run")
+    sub = add(inspect)
+    sub.add_argument("file", help="an adapter, .safetensors")
+    sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     return parser

@@ -1,7 +1,8 @@
 """How far two adapters lie apart: in their numbers, and in what they add to the base. No torch.
 
-A module adds ΔW = alpha / rank · up · down to a weight. Two adapters with other factors can add the
-same, so the drift of ΔW is what a picture sees.
+A module adds ΔW, for LoRA alpha / rank · up · down, to a weight. Two adapters with other factors
+can add the same, so the drift of ΔW is what a picture sees. DoRA's magnitudes count as numbers
+only: what they do depends on the base.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from lora_recipes.adapter.arrays import Array, read_arrays
+from lora_recipes.adapter.delta import delta, distance
+from lora_recipes.adapter.layout import layout
 
 SHOWN = 5
 """Modules in the table: the worst."""
@@ -148,14 +151,12 @@ def _modules(
     before: Mapping[str, Array], after: Mapping[str, Array]
 ) -> tuple[tuple[ModuleDrift, ...], float]:
     """The modules whose ΔW differs, worst first, and the drift of all together."""
-    suffix = ".lora_up.weight"
-    names = sorted({n.removesuffix(suffix) for n in {*before, *after} if n.endswith(suffix)})
+    olds, news = ({m.name: m for m in layout(tensors).modules} for tensors in (before, after))
     found, apart, size = [], 0.0, 0.0
-    for name in names:
-        old, new = factors(before, name), factors(after, name)
-        if old is None and new is None:
-            continue
-        difference, base = _distance(old, new), _distance(old, None)
+    for name in sorted({*olds, *news}):
+        old = delta(olds[name], before) if name in olds else None
+        new = delta(news[name], after) if name in news else None
+        difference, base = distance(old, new), distance(None, old)
         apart += difference**2
         size += base**2
         if difference != 0:
@@ -163,49 +164,6 @@ def _modules(
     # NaN sorts nowhere: it is the worst of all
     found.sort(key=lambda m: (-np.inf if np.isnan(m.relative_l2) else -m.relative_l2, m.module))
     return tuple(found), _ratio(np.sqrt(apart), np.sqrt(size))
-
-
-Factors = tuple[Array, Array]
-"""up [out, r], already times alpha / rank, and down [r, in]; float64."""
-
-
-def factors(tensors: Mapping[str, Array], module: str) -> Factors | None:
-    """The two factors of a module's ΔW, or None where the adapter does not have them.
-
-    Args:
-        tensors: kohya's names. A file without `.alpha` has the scale 1.
-        module: the part of the names before `.lora_up.weight`.
-    """
-    up, down = tensors.get(f"{module}.lora_up.weight"), tensors.get(f"{module}.lora_down.weight")
-    if up is None or down is None:
-        return None
-    rank = down.shape[0]
-    alpha = tensors.get(f"{module}.alpha")
-    scale = float(alpha) / rank if alpha is not None and rank else 1.0
-    return _wide(up).reshape(up.shape[0], -1) * scale, _wide(down).reshape(rank, -1)
-
-
-def _distance(old: Factors | None, new: Factors | None) -> float:
-    """‖new - old‖ of the two products, without forming them.
-
-    The difference is one product of factors laid side by side, [up', -up] · [down'; down]. QR of
-    each leaves a small product of the same norm, and subtracts before anything is squared.
-    """
-    if old is None and new is None:
-        return 0.0
-    if old is None or new is None:
-        up, down = old or new  # type: ignore[misc]
-    elif old[0].shape[0] != new[0].shape[0] or old[1].shape[1] != new[1].shape[1]:
-        return float("inf")
-    elif all(np.array_equal(a, b) for a, b in zip(old, new, strict=True)):
-        return 0.0
-    else:
-        up, down = np.hstack([new[0], -old[0]]), np.vstack([new[1], old[1]])
-    if not (np.isfinite(up).all() and np.isfinite(down).all()):
-        return float("nan")
-    left: Any = np.linalg.qr(up, mode="r")
-    right: Any = np.linalg.qr(down.T, mode="r")
-    return float(np.linalg.norm(left @ right.T))
 
 
 def _wide(values: Array) -> Array:

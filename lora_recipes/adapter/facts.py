@@ -1,0 +1,187 @@
+"""All that can be told of an adapter file by looking at it: ours, or anybody's. No torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lora_recipes.adapter.arrays import Array, read_arrays
+from lora_recipes.adapter.delta import alpha, norm, rank
+from lora_recipes.adapter.hashes import Hashes, file_hashes
+from lora_recipes.adapter.header import Stated, recipe_of, stated
+from lora_recipes.adapter.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
+from lora_recipes.tensors import Header
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file, looked at."""
+
+    file: str
+    bytes: int
+    hashes: Hashes
+    metadata: Mapping[str, str]
+    """The header's fields as they are."""
+
+    stated: Mapping[str, Stated | None]
+    """Answers to the usual questions, from the header."""
+
+    recipe: Mapping[str, Any]
+    """What `lora_recipes.*` says, by dotted key."""
+
+    values: int
+    """Numbers in all tensors."""
+
+    dtypes: Mapping[str, int]
+    """Tensors by type of number."""
+
+    style: str
+    """Whose names it uses."""
+
+    methods: Mapping[str, int]
+    """Modules by method."""
+
+    magnitudes: int
+    """Modules with DoRA's magnitudes."""
+
+    modules: Mapping[str, Mapping[str, int]]
+    """Modules by part of the model and kind."""
+
+    ranks: Mapping[str, int]
+    """Modules by rank; `whole` where there are no factors."""
+
+    alphas: Mapping[str, int]
+    """Modules by alpha; `not stated` where there is none."""
+
+    attends_to: tuple[int, ...]
+    """Widths of the text that the UNet's attn2 reads: 2048 in SDXL, 768 in SD 1, 1024 in SD 2."""
+
+    norms: Mapping[str, float]
+    """‖ΔW‖ by module, largest first; a number that is not finite comes before all others."""
+
+    formless: tuple[str, ...]
+    """Modules without a ΔW: tensors are missing, or their shapes do not go together."""
+
+    not_finite: Mapping[str, int]
+    """How many values of a tensor are inf or nan."""
+
+    unknown: tuple[str, ...]
+    """Tensors that belong to no module."""
+
+    @property
+    def total_norm(self) -> float:
+        """‖ΔW‖ over all modules."""
+        return float(np.sqrt(sum(value**2 for value in self.norms.values())))
+
+    @property
+    def data_hash_stated(self) -> str:
+        """The header's own `sshs_model_hash`, hex; empty if there is none."""
+        return self.metadata.get("sshs_model_hash", "").lower()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a number that is not finite becomes its name."""
+        plain = asdict(self) | {
+            "total_norm": self.total_norm,
+            "data_hash_agrees": self.hashes.data == self.data_hash_stated
+            if self.data_hash_stated
+            else NOT_STATED,
+            "stated": {
+                question: NOT_STATED if answer is None else asdict(answer)
+                for question, answer in self.stated.items()
+            },
+        }
+        return {key: _plain(value) for key, value in plain.items()}
+
+
+def look(path: Path) -> Facts:
+    """Look at a file.
+
+    Raises:
+        UserError: it is missing, cut off, no safetensors file, or of an unknown type of number.
+    """
+    header, arrays = read_arrays(path)
+    found = layout(arrays)
+    norms = {module.name: norm(module, arrays) for module in found.modules}
+    known = {name: size for name, size in norms.items() if size is not None}
+    return Facts(
+        file=str(path),
+        bytes=path.stat().st_size,
+        hashes=file_hashes(path, header, arrays),
+        metadata=header.metadata,
+        stated=stated(header.metadata),
+        recipe=recipe_of(header.metadata),
+        values=sum(values.size for values in arrays.values()),
+        dtypes=_counted(entry.dtype for entry in header.entries.values()),
+        style=found.style,
+        methods=_counted(module.method for module in found.modules),
+        magnitudes=sum(module.has_magnitudes for module in found.modules),
+        modules=_by_part(found),
+        ranks=_counted(_rank(module, arrays) for module in found.modules),
+        alphas=_counted(_alpha(module, arrays) for module in found.modules),
+        attends_to=_text_widths(found, header),
+        norms=dict(sorted(known.items(), key=_largest_first)),
+        formless=tuple(name for name, size in norms.items() if size is None),
+        not_finite=_not_finite(arrays),
+        unknown=found.others,
+    )
+
+
+def _largest_first(item: tuple[str, float]) -> tuple[float, str]:
+    name, size = item
+    return (-size if np.isfinite(size) else -np.inf, name)
+
+
+def _counted(values: Any) -> dict[str, int]:
+    """How often each comes, the most frequent first."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _by_part(found: Layout) -> dict[str, dict[str, int]]:
+    parts: dict[str, Counter[str]] = {}
+    for module in found.modules:
+        parts.setdefault(module.part, Counter())[module.kind] += 1
+    return {part: dict(parts[part]) for part in sorted(parts)}
+
+
+def _rank(module: Module, arrays: Mapping[str, Array]) -> str:
+    if module.method == INCOMPLETE:
+        return NOT_STATED
+    size = rank(module, arrays)
+    return "whole" if size is None else str(size)
+
+
+def _alpha(module: Module, arrays: Mapping[str, Array]) -> str:
+    value = alpha(module, arrays)
+    return NOT_STATED if value is None else f"{value:g}"
+
+
+def _text_widths(found: Layout, header: Header) -> tuple[int, ...]:
+    widths = {
+        header.entries[module.tensors["down"]].shape[1]
+        for module in found.modules
+        if "down" in module.tensors
+        and module.part == "UNet"
+        and module.name.replace(".", "_").endswith(("attn2_to_k", "attn2_to_v"))
+        and len(header.entries[module.tensors["down"]].shape) > 1
+    }
+    return tuple(sorted(widths))
+
+
+def _not_finite(arrays: Mapping[str, Array]) -> dict[str, int]:
+    counts = {name: int(np.count_nonzero(~np.isfinite(v))) for name, v in sorted(arrays.items())}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value

@@ -1,0 +1,58 @@
+"""The hashes by which an adapter file is known: of its bytes, and of its tensors alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lora_recipes.adapter.arrays import Array
+from lora_recipes.hashing import canonical_json
+from lora_recipes.tensors import Header
+
+SHORT = 16
+"""Hex digits of a hash where a person has to read it in a table: 64 bits."""
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """What other programs and this one call the file."""
+
+    sha256: str
+    """Of the whole file, hex. Its first 10 digits are civitai's AutoV2."""
+
+    md5: str
+    """Of the whole file, hex: DVC's name for it."""
+
+    data: str
+    """sha256 of the bytes behind the header, hex: kohya's `sshs_model_hash`; its first 12 digits
+    are civitai's and A1111's AutoV3."""
+
+    tensors: str
+    """`tensors_hash`."""
+
+
+def file_hashes(path: Path, header: Header, arrays: Mapping[str, Array]) -> Hashes:
+    """All hashes of a file, whose header and tensors were read."""
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        file.seek(0)
+        whole = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(header.data_start)
+        data = hashlib.file_digest(file, "sha256").hexdigest()
+    return Hashes(sha256=whole, md5=md5, data=data, tensors=tensors_hash(arrays))
+
+
+def tensors_hash(arrays: Mapping[str, Array]) -> str:
+    """sha256 of the tensors, whatever the header says and in which order they lie; hex.
+
+    Over names, shapes and float32 values, by name. So a lossless change of type keeps it, and
+    float16 made from float32 does not.
+    """
+    state = hashlib.sha256()
+    for name in sorted(arrays):
+        values = arrays[name]
+        state.update(canonical_json([name, list(values.shape)]).encode())
+        state.update(values.astype("<f4").tobytes())
+    return state.hexdigest()

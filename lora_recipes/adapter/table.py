@@ -1,0 +1,126 @@
+"""An adapter's facts as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from lora_recipes.adapter.facts import Facts
+from lora_recipes.adapter.header import remaining, text_of
+from lora_recipes.adapter.layout import KINDS, NOT_STATED
+
+SHOWN = 5
+"""Lines of a list that could be long; how many more there are is said."""
+
+WIDEST = 100
+"""Characters of a header's value that are shown; `--json` has all."""
+
+_MODELS = {768: "SD 1", 1024: "SD 2", 2048: "SDXL"}
+
+Row = tuple[str, str]
+
+
+def table(facts: Facts) -> str:
+    """Blocks of aligned lines: the file, its tensors, what the header says, our recipe."""
+    blocks = {
+        "file": list(_file(facts)),
+        "tensors": list(_tensors(facts)),
+        f"largest ΔW (of all: {facts.total_norm:.4g})": list(_norms(facts)),
+        "the header says": list(_stated(facts)),
+        "recipe": [(key, text_of(value)) for key, value in facts.recipe.items()],
+        "other fields of the header": _cut(
+            [
+                (name, text_of(facts.metadata[name]))
+                for name in remaining(facts.metadata, facts.stated)
+                if name != "sshs_model_hash"
+            ],
+        ),
+    }
+    return "\n\n".join(_block(title, rows) for title, rows in blocks.items() if rows)
+
+
+def _file(facts: Facts) -> Iterator[Row]:
+    yield "path", facts.file
+    yield "size", f"{facts.bytes:,} bytes"
+    yield "sha256", facts.hashes.sha256
+    yield "md5, as in dvc.lock", facts.hashes.md5
+    yield "sshs_model_hash", facts.hashes.data
+    yield "", _agreement(facts)
+    yield "tensors alone", facts.hashes.tensors
+
+
+def _agreement(facts: Facts) -> str:
+    if not facts.data_hash_stated:
+        return f"recomputed; in the header: {NOT_STATED}"
+    if facts.data_hash_stated == facts.hashes.data:
+        return "recomputed: as the header says"
+    return (
+        f"recomputed; the header says {facts.data_hash_stated}: "
+        "the tensors are not those that it was written for"
+    )
+
+
+def _tensors(facts: Facts) -> Iterator[Row]:
+    yield "names", facts.style
+    kinds = f" in {_counts(facts.dtypes)}" if facts.dtypes else ": the file holds no tensor"
+    yield "numbers", f"{facts.values:,}{kinds}"
+    yield "method", _counts(facts.methods) if facts.methods else "no module of any known method"
+    if facts.magnitudes:
+        yield "", f"with DoRA's magnitudes: {facts.magnitudes}; ΔW below is without them"
+    yield "rank", _counts(facts.ranks) if facts.ranks else NOT_STATED
+    yield "alpha", _counts(facts.alphas) if facts.alphas else NOT_STATED
+    if NOT_STATED in facts.alphas and "whole" not in facts.ranks:
+        yield "", "without alpha ΔW below is at the scale 1"
+    for part, found in facts.modules.items():
+        shown = [f"{found[kind]} {kind}" for kind in KINDS if kind in found]
+        yield part if part != NOT_STATED else "part not stated", ", ".join(shown)
+    if facts.attends_to:
+        widths = [f"{w} ({_MODELS[w]})" if w in _MODELS else str(w) for w in facts.attends_to]
+        yield "text width", ", ".join(widths)
+    bad = [f"{count:,} in {name}" for name, count in facts.not_finite.items()]
+    yield "not finite", _named(bad) or "none"
+    if facts.formless:
+        yield "without a ΔW", _named(facts.formless) + ": tensors are missing or do not fit"
+    if facts.unknown:
+        yield "unknown", _named(facts.unknown)
+
+
+def _norms(facts: Facts) -> Iterator[Row]:
+    for name, size in islice(facts.norms.items(), SHOWN):
+        yield f"{size:.4g}", name
+    silent = sum(size == 0 for size in facts.norms.values())
+    if silent:
+        yield "0", f"in {silent} of {len(facts.norms)} modules"
+
+
+def _stated(facts: Facts) -> Iterator[Row]:
+    for question, answer in facts.stated.items():
+        if answer is None:
+            yield question, NOT_STATED
+        else:
+            yield question, f"{_short(answer.value)}  ({answer.field})"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """`8`, or `8 (96), 4 (10)` where there are several."""
+    if len(counts) == 1:
+        return next(iter(counts))
+    return _named([f"{value} ({count})" for value, count in counts.items()])
+
+
+def _named(names: list[str] | tuple[str, ...]) -> str:
+    more = [f"and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
+    return ", ".join([*names[:SHOWN], *more])
+
+
+def _cut(rows: list[Row]) -> list[Row]:
+    return [(name, _short(text)) for name, text in rows]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST else text[: WIDEST - 1] + "…"
+
+
+def _block(title: str, rows: list[Row]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([title, *(f"  {name:{width}}  {text}".rstrip() for name, text in rows)])
