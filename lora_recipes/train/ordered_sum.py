@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-CHUNK = 2**22
-"""Elements exchanged at a time: bounds what is needed beside the sum itself to 2 × 16 MiB."""
+CHUNK = 2**20
+"""Elements exchanged at a time: bounds what is needed beside the sum itself to 2 × 4 MiB."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 
 from lora_recipes.errors import UserError
 from lora_recipes.tensors import read_tensors
-from lora_recipes.train.callbacks import Guard
+from lora_recipes.train.callbacks import EndOfStep
 from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
 from lora_recipes.train.scaling import LossScaling
 from tests.train.project import contents, make_project, run_stage, small_unet
@@ -32,13 +32,13 @@ def test_weights_gradients_and_optimizer_state_are_float32(
     seen: set[torch.dtype] = set()
     base: set[torch.dtype] = set()
 
-    def look(self: Guard, trainer: Any, module: Any, chosen: torch.optim.Optimizer) -> None:
+    def look(self: EndOfStep, trainer: Any, module: Any, chosen: torch.optim.Optimizer) -> None:
         for group in chosen.param_groups:
             for weight in group["params"]:
                 seen.update({weight.dtype, weight.grad.dtype})
         base.update(p.dtype for p in module.parameters() if not p.requires_grad)
 
-    monkeypatch.setattr(Guard, "on_before_optimizer_step", look)
+    monkeypatch.setattr(EndOfStep, "on_before_optimizer_step", look)
     root = make_project(tmp_path, {"optimizer": optimizer}, compute={"precision": precision})
     with pytest.raises(Interrupted):
         run_stage(root, CutOff(3))

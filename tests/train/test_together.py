@@ -158,6 +158,17 @@ def test_processes_that_cannot_share_a_step_are_refused_before_any_model(tmp_pat
     )
 
 
+def test_the_loss_scaler_of_fp16_is_the_same_on_all(tmp_path: Path):
+    found = []
+    for processes in (1, 2):
+        root = tmp_path / str(processes)
+        make_project(root, SETTINGS, compute={"precision": "fp16"}, roles=ROLES)
+        said = together(as_torchrun(processes), train, root)[0]
+        assert said[-1].startswith("trained 4 steps in "), said
+        found.append(contents(root))
+    assert found[0] == found[1]
+
+
 def start(root: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "tests.train.project", str(root)],
