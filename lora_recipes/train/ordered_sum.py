@@ -61,8 +61,6 @@ class OrderedSum:
     def add(self, real: int, starts: bool) -> None:
         """Add every process's gradient of one micro-batch, in the order of the processes.
 
-        The gradients are dropped: the next backward pass starts anew.
-
         Args:
             real: how many processes have a micro-batch; the gradients of the others do not count.
             starts: whether the sum begins with this round.
@@ -86,11 +84,6 @@ class OrderedSum:
             distributed.all_gather(list(received.view(self.processes, -1)), sum_S)
             for piece, gradient in self._gradients(pieces):
                 gradient.copy_(received[piece.place : piece.place + piece.length])
-
-    def drop(self) -> None:
-        """Free the gradients between two rounds; the next backward pass makes its own."""
-        for parameter in self.parameters:
-            parameter.grad = None
 
     def _buffers(self, sum_S: Tensor) -> tuple[Tensor, Tensor]:
         length = len(sum_S) * self.processes

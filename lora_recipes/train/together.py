@@ -19,7 +19,6 @@ from torch import Tensor
 from lora_recipes.train.batches import Batch
 from lora_recipes.train.group import from_first, or_lost
 from lora_recipes.train.ordered_sum import OrderedSum
-from lora_recipes.train.stacked import StackedOptimizer
 from lora_recipes.train.turns import Turns
 
 
@@ -50,18 +49,20 @@ class Together(DDPStrategy):
         return scaled(super().training_step(batch, batch_idx), self.turns)
 
     def post_backward(self, closure_loss: Tensor) -> None:
-        """Add the round's gradients, and after the step's last round put the sum into all."""
+        """Add the round's gradients, and after the step's last round put the sum into all.
+
+        Between rounds gradients start anew where they lie, and so need no memory beside it. That
+        a -0 then comes out as 0 changes no sum.
+        """
         assert self._sum is not None
         turns, number = self.turns, self._number
         with or_lost():
             self._sum.add(len(turns.round_of(number)), turns.starts_step(number))
-            if turns.ended_step(number) is None:
-                self._sum.drop()
-            else:
+            if turns.ended_step(number) is not None:
                 self._sum.hand_out()
-                for optimizer in self.optimizers:
-                    assert isinstance(optimizer, StackedOptimizer)
-                    optimizer.gather()
+                return
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None

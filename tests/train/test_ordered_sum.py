@@ -44,7 +44,8 @@ def exchange(windows: list[range], chunk: int) -> list[list[bytes]]:
     for window in windows:
         for start in range(window.start, window.stop, size):
             real = min(size, window.stop - start)
-            total.drop()
+            for weight in weights:
+                weight.grad = None
             mine = gradients(start + rank) if rank < real else gradients(-1)
             for weight, gradient in zip(weights, mine, strict=True):
                 (weight * gradient).sum().backward()
