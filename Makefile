@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Stage commands call `python`: put the environment's first.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
-.PHONY: setup repro test test-slow lint bench bench-meta docs judge clean
+.PHONY: setup repro test test-slow lint bench bench-meta docs judge prove golden clean
 
 setup: $(VENV)/.installed
 
@@ -21,6 +21,12 @@ repro: setup
 
 judge: setup
 	@$(ACTIVE) python -m lora_recipes.pocket.evaluate out/samples
+
+prove: setup
+	@$(ACTIVE) python -m lora_recipes.pocket.prove
+
+golden: setup
+	@$(ACTIVE) python -m lora_recipes.pocket.prove --renew
 
 test: setup
 	@$(ACTIVE) python -m pytest -n 2 --dist loadfile
