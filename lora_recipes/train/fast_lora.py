@@ -65,7 +65,8 @@ class FastLinear(Linear):
         (name,) = self.active_adapters
         down, up = self.lora_A[name].weight, self.lora_B[name].weight
         base = self.base_layer(x)
-        down_MR = WideLinear.apply(x, down).flatten(0, -2)
+        widens = x.dtype != down.dtype
+        down_MR = (WideLinear.apply if widens else F.linear)(x, down).flatten(0, -2)
         summed = add_product(base.to(up.dtype).flatten(0, -2), down_MR, up, self.scaling[name])
         return summed.view(base.shape).to(base.dtype)
 

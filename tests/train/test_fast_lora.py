@@ -10,7 +10,7 @@ from torch import nn
 
 from lora_recipes.adapter import inject
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train.fast_lora import FastLinear, speed_up
+from lora_recipes.train.fast_lora import FastLinear, WideLinear, speed_up
 from tests.adapter.tiny import fill, predict, tiny_unet
 
 
@@ -70,6 +70,18 @@ def test_one_layer_gives_what_peft_gives_in_any_precision_of_the_base(dtype, bou
     for fast, plain in zip(*reversed(found), strict=True):
         assert fast.dtype == plain.dtype
         assert error(fast, plain) < bound
+
+
+def test_keeping_the_input_narrow_changes_no_bit_where_there_is_nothing_to_widen():
+    """So float32, which takes torch's own linear layer instead, computes the same function."""
+    stream = torch.Generator().manual_seed(3)
+    x, weight = (torch.randn(n, 24, generator=stream).requires_grad_() for n in (7, 4))
+    found = []
+    for linear in (WideLinear.apply, nn.functional.linear):
+        product = linear(x, weight)
+        found.append([product, *torch.autograd.grad(product.square().sum(), (x, weight))])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_switched_off_it_is_the_base_to_the_bit_and_half_on_it_is_peft_half_on():
