@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.objects import Objects
@@ -19,6 +21,7 @@ from lora_recipes.provenance.verify import Wanted, verify
 from lora_recipes.reporting import Quiet
 
 from .project import Project, make_project
+from .test_edits import ALL
 from .test_reproducible import SMALL
 
 TINY = SMALL | {"train.repeats": 1, "base.model": "models/own"}
@@ -276,3 +279,85 @@ def test_outside_the_projects_folder_verify_says_where_it_is(project: Project, t
         assert str(error.value) == (
             f"{folder}: is not a project's folder: it holds no dvc.yaml and .dvc\n  fix:     {fix}"
         )
+
+
+def caption(project: Project) -> None:
+    (project.root / "data/demo/01.txt").write_text("a zwk toy in the rain\n", "utf-8")
+    project.run("python", "-m", "lora_recipes", "pin")
+
+
+def picture(project: Project) -> None:
+    demo = project.root / "data/demo"
+    shutil.copy(demo / "02.png", demo / "09.png")
+    with Image.open(demo / "09.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(demo / "09.png")
+    (demo / "09.txt").write_text("a zwk toy that looks the other way\n", "utf-8")
+    project.run("python", "-m", "lora_recipes", "pin")
+
+
+def code(project: Project) -> None:
+    file = project.root / "lora_recipes/diffusion/timesteps.py"
+    file.write_text(file.read_text() + "\nCHANGED = 1\n")
+
+
+HISTORY = {
+    "first": lambda project: None,
+    "rate": lambda project: project.set("train.learning_rate", 0.0007),
+    "caption": caption,
+    "picture": picture,
+    "resolution": lambda project: project.set("prepare.resolution", 48),
+    "code": code,
+}
+
+
+@pytest.mark.slow
+def test_every_commit_of_a_history_is_reproduced_by_commit_branch_and_tag(tmp_path: Path):
+    """Six commits: the first, another rate, caption, picture, resolution, code; newest checked out.
+
+    Each has an adapter of its own, the code of its own time, and gives it back.
+    """
+    project = make_project(tmp_path / "a history", SMALL | {"train.repeats": 1})
+    for name, edit in HISTORY.items():
+        edit(project)
+        project.repro("train")
+        project.commit(name)
+        project.run("git", "tag", name)
+    project.run("git", "branch", "elsewhere", "caption")
+    adapters = {}
+    for name in ("first", "rate", "elsewhere", "picture", "resolution", "code"):
+        verdict = verify(project.root, Wanted(name), Quiet())
+        assert verdict.word == "reproduced", verdict.text()
+        adapters[name] = next(o.now for o in verdict.outputs if o.path.endswith(".safetensors"))
+    assert len(set(adapters.values())) == len(HISTORY) - 1, "a constant moves no number"
+    assert adapters["code"] == adapters["resolution"]
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.slow
+def test_an_experiment_and_the_whole_pipeline_are_reproduced_two_at_once(tmp_path: Path):
+    project = make_project(tmp_path / "a project", SMALL | {"train.repeats": 1})
+    project.repro()
+    project.commit("all of it")
+    project.run("dvc", "exp", "run", "-q", "-n", "gentler", "-S", "train.learning_rate=0.001")
+    project.run("git", "checkout", "-q", "--", ".")
+    wanted = (Wanted("HEAD", every_stage=True), Wanted("gentler"))
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(verify, project.root, one, Quiet()) for one in wanted]
+        whole, experiment = (future.result() for future in running)
+    assert whole.word == "reproduced", whole.text()
+    assert {output.stage for output in whole.outputs} == set(ALL)
+    assert all(output.same for output in whole.outputs)
+    assert experiment.word == "reproduced", experiment.text()
+    assert experiment.revision.kind == "experiment"
+    assert list((project.root / ".lora/verify").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_commit_is_reproduced_in_an_environment_made_from_its_own_lock(project: Project):
+    """Needs a network: some gigabytes of packages."""
+    verdict = verify(project.root, Wanted("v1", own_environment=True), Quiet())
+    builds = (verdict.then["torch_build"], verdict.now["torch_build"])
+    if builds[0] == builds[1]:
+        assert verdict.word == "reproduced", verdict.text()
+    else:
+        assert "torch_build" in verdict.as_dict()["environment"]["differs"]
