@@ -199,6 +199,19 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
+def trace(options: argparse.Namespace, root: Path) -> int:
+    """Name the commits, branches, tags and experiments that made an adapter file.
+
+    By its bytes; by its tensors, where a program has written it anew; by its recipe, where the
+    numbers were changed too. Exit code 2: nothing here made it, and what was looked at.
+    """
+    from lora_recipes.provenance.trace import trace
+    from lora_recipes.provenance.trace_text import text
+
+    print(text(trace(root, Path(options.file))))
+    return 0
+
+
 def _json(value: Any) -> str:
     import json
 
@@ -254,4 +267,6 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(inspect)
     sub.add_argument("file", help="an adapter, .safetensors")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    sub = add(trace)
+    sub.add_argument("file", help="an adapter, .safetensors, under any name")
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.adapter.arrays import Array
+from lora_recipes.adapter.arrays import Array, read_arrays
 from lora_recipes.hashing import canonical_json
 from lora_recipes.tensors import Header
 
@@ -56,3 +56,22 @@ def tensors_hash(arrays: Mapping[str, Array]) -> str:
         state.update(canonical_json([name, list(values.shape)]).encode())
         state.update(values.astype("<f4").tobytes())
     return state.hexdigest()
+
+
+def short_tensors(arrays: Mapping[str, Array]) -> str:
+    """The tensors' hash as `out/train.json` keeps it."""
+    return tensors_hash(arrays)[:SHORT]
+
+
+def short_recipe(metadata: Mapping[str, str]) -> str:
+    """The hash of the recipe's identity as `out/train.json` keeps it; empty if there is none."""
+    return metadata.get("lora_recipes.hash", "").removeprefix("sha256:")[:SHORT]
+
+
+def identity(path: Path) -> dict[str, str]:
+    """What an adapter is known by whatever becomes of its header, and of its precision."""
+    header, arrays = read_arrays(path)
+    return {
+        "tensors_sha256": short_tensors(arrays),
+        "recipe_sha256": short_recipe(header.metadata),
+    }

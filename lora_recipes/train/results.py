@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lora_recipes.adapter.hashes import identity
 from lora_recipes.encode.store import EncodedImage
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.hashing import sha256_file
@@ -66,12 +67,12 @@ def write_outputs(
         _copy(snapshot, out / "snapshots" / snapshot.name)
     write_text(out / "loss.tsv", loss_table(outcome, job))
     job.write_adapter(out / "adapter.safetensors", None)
-    sha256 = sha256_file(out / "adapter.safetensors")
+    adapter = {
+        "adapter_sha256": sha256_file(out / "adapter.safetensors"),
+        **identity(out / "adapter.safetensors"),
+    }
     figures = metrics(outcome, job) | losses
-    _write_json(
-        out / "train.json",
-        {**figures, "adapter_sha256": sha256, "environment": dict(environment)},
-    )
+    _write_json(out / "train.json", {**figures, **adapter, "environment": dict(environment)})
 
 
 def loss_table(outcome: Outcome, job: Job) -> str:

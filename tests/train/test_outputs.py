@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from lora_recipes.adapter.arrays import read_arrays
+from lora_recipes.adapter.hashes import identity, tensors_hash
 from lora_recipes.hashing import sha256_file
 from lora_recipes.recipe.device import device_of
 from lora_recipes.recipe.duration import duration
@@ -39,9 +42,11 @@ def test_without_other_pictures_there_are_no_figures_of_them(tmp_path: Path):
         "epochs",
         "loss_final",
         "loss_smoothed",
+        "recipe_sha256",
         "samples",
         "skipped_steps",
         "steps",
+        "tensors_sha256",
     ]
     assert found["adapter_sha256"] == sha256_file(tmp_path / "out" / "adapter.safetensors")
     assert found["environment"]["threads"] == torch.get_num_threads()
@@ -96,6 +101,17 @@ def test_the_adapters_header_is_of_this_training(tmp_path: Path):
     snapshot = read_header(tmp_path / "out" / "snapshots" / "step-000003.safetensors").metadata
     assert snapshot["lora_recipes.step"] == "3"
     assert snapshot["lora_recipes.hash"] == header["lora_recipes.hash"]
+
+
+def test_the_record_knows_the_adapter_whatever_becomes_of_its_header(tmp_path: Path):
+    run_stage(make_project(tmp_path))
+    adapter = tmp_path / "out" / "adapter.safetensors"
+    header, arrays = read_arrays(adapter)
+    found = figures(tmp_path)
+    assert found["recipe_sha256"] == header.metadata["lora_recipes.hash"][7:23]
+    assert found["tensors_sha256"] == tensors_hash(arrays)[:16]
+    save_file(load_file(adapter), adapter)
+    assert identity(adapter) == {"recipe_sha256": "", "tensors_sha256": found["tensors_sha256"]}
 
 
 def test_the_fingerprint_changes_with_everything_that_bytes_depend_on(tmp_path: Path):
