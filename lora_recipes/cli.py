@@ -212,6 +212,19 @@ def trace(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
+def diff(options: argparse.Namespace, root: Path) -> int:
+    """Compare two commits, tags, branches, experiments or adapter files.
+
+    Which recipe keys, images, captions, code, packages, environment and metrics differ, and how far
+    the tensors lie apart: the adapters of commits are read from DVC's cache.
+    """
+    from lora_recipes.provenance.difference import compare
+
+    found = compare(root, options.before, options.after)
+    print(_json(found.as_dict()) if options.json else found.text())
+    return 0
+
+
 def _json(value: Any) -> str:
     import json
 
@@ -269,4 +282,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     sub = add(trace)
     sub.add_argument("file", help="an adapter, .safetensors, under any name")
+    sub = add(diff)
+    for name in ("before", "after"):
+        sub.add_argument(name, help="a commit, tag, branch, DVC experiment or adapter file")
+    sub.add_argument("--json", action="store_true", help="one JSON document instead of text")
     return parser

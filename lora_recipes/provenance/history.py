@@ -25,8 +25,8 @@ ADAPTER, SNAPSHOTS = "out/adapter.safetensors", "out/snapshots"
 _NOT_HISTORY = ("refs/stash", "refs/exps/exec/*", "refs/exps/stash", "refs/exps/celery/*")
 """Refs whose commits nobody made on purpose: DVC's marks and queue, git's stash."""
 
-_TRAIN, _NEXT, _OUTS = b"\n  train:\n", re.compile(rb"^  \S", re.MULTILINE), b"\n    outs:\n"
-"""In dvc.lock: the train stage, where the next one begins, and its outputs."""
+_NEXT, _OUTS = re.compile(rb"^  \S", re.MULTILINE), b"\n    outs:\n"
+"""In dvc.lock: where the next stage begins, and where a stage's outputs do."""
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,19 @@ def says_of(content: bytes) -> Says:
     """What a version of either file says."""
     if content.lstrip()[:1] == b"{":
         return _says_record(content)
-    stage = content.partition(_TRAIN)[2]
-    later = _NEXT.search(stage)
-    outs = stage[: later.start() if later else None].partition(_OUTS)[2]
+    outs = _outs(content, "train")
     return Says(adapter=_md5(outs, ADAPTER), snapshots=_md5(outs, SNAPSHOTS))
+
+
+def output_md5(lock: bytes, stage: str, path: str) -> str:
+    """The md5 of a stage's output in a dvc.lock; empty if there is none."""
+    return _md5(_outs(lock, stage), path)
+
+
+def _outs(lock: bytes, name: str) -> bytes:
+    stage = lock.partition(f"\n  {name}:\n".encode())[2]
+    later = _NEXT.search(stage)
+    return stage[: later.start() if later else None].partition(_OUTS)[2]
 
 
 def _says_record(content: bytes) -> Says:

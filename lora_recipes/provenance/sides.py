@@ -1,0 +1,217 @@
+"""The two things that diff compares: each a commit, or an adapter file; and what is known of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from lora_recipes.adapter.header import flat, recipe_of
+from lora_recipes.dataset.manifest import HashedFields, content_hash
+from lora_recipes.dataset.pin import listing_path
+from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.provenance.history import ADAPTER, LOCK, RECORD, output_md5
+from lora_recipes.provenance.objects import Objects
+from lora_recipes.provenance.processes import ask_git, git
+from lora_recipes.provenance.revision import resolve_revision
+from lora_recipes.provenance.worktree import cache_folder
+from lora_recipes.recipe.resolved import FILE as RESOLVED
+from lora_recipes.tensors import read_header
+
+MANIFEST = "build/manifest.json"
+METRICS = (RECORD, "out/report.json")
+
+_ABOUT_CODE = ("code.", "packages.")
+_NO_SETTING = ("overridden", "schema")
+"""Keys of resolved.yaml that say how the settings came about, not what they are."""
+
+Leaves = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What is known of one commit or file; None where it does not say."""
+
+    name: str
+    recipe: Leaves | None = None
+    """Settings by dotted key."""
+
+    code: Leaves | None = None
+    """Hashes of the stages' code and the locked packages."""
+
+    data: str = ""
+    """The manifest's hash; empty where it is not stated."""
+
+    images: list[HashedFields] | None = None
+    """The pictures behind that hash, if a listing of them is at hand."""
+
+    environment: Leaves | None = None
+    metrics: Leaves | None = None
+    adapter: Path | None = None
+    """The file of its tensors, sound."""
+
+    no_adapter: str = ""
+    """Why there is none, and what would bring it."""
+
+    covers: frozenset[str] = field(default_factory=frozenset)
+    """The recipe's sections that it speaks of; a file's header has those that bytes depend on."""
+
+
+def side(root: Path, name: str) -> Side:
+    """What a name means: an adapter file, if there is a file of that name, else a revision.
+
+    Raises:
+        CannotTell: nothing is called so.
+        UserError: the file is cut off, or no safetensors file.
+    """
+    if Path(name).suffix == ".safetensors" or (root / name).is_file():
+        return _of_file(root, root / name, name)
+    return _of_commit(root, name)
+
+
+def _of_file(root: Path, file: Path, name: str) -> Side:
+    recipe = recipe_of(read_header(file).metadata)
+    data = str(recipe.pop("manifest", ""))
+    recipe.pop("hash", None)
+    recipe.pop("step", None)
+    pinned = listing_path(root, data)
+    images = _listing(pinned.read_bytes(), data) if data and pinned.is_file() else None
+    return Side(
+        name=name,
+        recipe=recipe or None,
+        data=data,
+        images=images,
+        adapter=file,
+        covers=_sections(recipe),
+    )
+
+
+def _of_commit(root: Path, name: str) -> Side:
+    revision = resolve_revision(root, name)
+    commit = _Commit(root, revision.commit)
+    resolved = commit.yaml(RESOLVED)
+    keys = flat(resolved, "") if isinstance(resolved, dict) else {}
+    recipe = {
+        key: value
+        for key, value in keys.items()
+        if not key.startswith(_ABOUT_CODE) and key.partition(".")[0] not in _NO_SETTING
+    }
+    record = commit.json(RECORD)
+    data, images = commit.data(str(keys.get("dataset.manifest", "")))
+    adapter, why = commit.adapter()
+    return Side(
+        name=f"{name} ({revision.commit[:10]})" if revision.kind != "commit" else name,
+        recipe=recipe or None,
+        code={key: value for key, value in keys.items() if key.startswith(_ABOUT_CODE)} or None,
+        data=data,
+        images=images,
+        environment=flat(record["environment"], "") if "environment" in record else None,
+        metrics=_figures(commit) or None,
+        adapter=adapter,
+        no_adapter=why,
+        covers=_sections(recipe),
+    )
+
+
+def _figures(commit: _Commit) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for file in METRICS:
+        found = {key: value for key, value in commit.json(file).items() if key != "environment"}
+        figures |= flat(found, "") if found else {}
+    return {key: value for key, value in figures.items() if not key.endswith("_sha256")}
+
+
+def _sections(keys: Leaves) -> frozenset[str]:
+    return frozenset(key.partition(".")[0] for key in keys)
+
+
+@dataclass(frozen=True)
+class _Commit:
+    """The files of a commit, and of its outputs in the cache."""
+
+    root: Path
+    id: str
+
+    def text(self, file: str) -> str:
+        """A file's content; empty if the commit does not hold it."""
+        prefix = git(self.root, "rev-parse", "--show-prefix")
+        done = ask_git(self.root, "cat-file", "blob", f"{self.id}:{prefix}{file}")
+        return done.out if done.code == 0 else ""
+
+    def yaml(self, file: str) -> Any:
+        try:
+            return YAML(typ="safe", pure=True).load(self.text(file))
+        except YAMLError as error:
+            raise self._damaged(file) from error
+
+    def json(self, file: str) -> dict[str, Any]:
+        text = self.text(file)
+        try:
+            found = json.loads(text) if text else {}
+        except ValueError as error:
+            raise self._damaged(file) from error
+        return found if isinstance(found, dict) else {}
+
+    def data(self, pin: str) -> tuple[str, list[HashedFields] | None]:
+        """The manifest's hash and pictures: from the commit's listing, or the cache's manifest."""
+        if pin.startswith("sha256:"):
+            file = listing_path(self.root, pin).relative_to(self.root).as_posix()
+            images = _listing(self.text(file).encode(), pin)
+            if images is not None:
+                return pin, images
+        md5 = output_md5(self.text(LOCK).encode(), "dataset", MANIFEST)
+        manifest = _sound(self.root, MANIFEST, md5)
+        if manifest is None:
+            return (pin if pin.startswith("sha256:") else ""), None
+        found = json.loads(manifest.read_bytes())["hash"]
+        return found, _listing(manifest.read_bytes(), found)
+
+    def adapter(self) -> tuple[Path | None, str]:
+        """Its file in the cache, or why there is none."""
+        md5 = output_md5(self.text(LOCK).encode(), "train", ADAPTER)
+        if not md5:
+            return None, f"{LOCK} names no adapter: nothing was trained in this commit"
+        found = _sound(self.root, ADAPTER, md5)
+        why = f"its adapter is not in DVC's cache: `git checkout {self.id[:10]} && dvc pull`"
+        return found, "" if found else why
+
+    def _damaged(self, file: str) -> CannotTell:
+        return CannotTell(
+            Problem(
+                where=file,
+                what=f"cannot be read in commit {self.id[:10]}",
+                fix="compare with another commit; this one's file is damaged",
+            )
+        )
+
+
+def _sound(root: Path, path: str, md5: str) -> Path | None:
+    """An output's object in the cache, if it is there and holds what its name says."""
+    if not md5:
+        return None
+    objects = _objects(root)
+    return None if objects.look(path, md5) else objects.path(md5)
+
+
+@lru_cache(maxsize=1)
+def _objects(root: Path) -> Objects:
+    """Asking DVC where its cache lies takes half a second."""
+    return Objects(cache_folder(root))
+
+
+def _listing(content: bytes, data: str) -> list[HashedFields] | None:
+    """The pictures of a listing or a manifest, if they are those behind a hash."""
+    try:
+        images = [
+            {key: image[key] for key in ("role", "path", "sha256", "caption", "repeats")}
+            for image in json.loads(content)["images"]
+        ]
+        return images if content_hash(images) == data else None
+    except (ValueError, KeyError, TypeError):
+        return None
