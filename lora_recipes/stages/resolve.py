@@ -56,7 +56,7 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
         "base_identity": _base_identity(root, resolved, download),
         "overridden": resolved.overridden,
         "packages": _packages(root / "requirements.lock"),
-        "code": stage_hashes(Path(__file__).parent.parent),
+        "code": stage_hashes(Path(__file__).parent.parent, own_folder(root) / "code.json"),
     }
 
 

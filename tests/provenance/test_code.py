@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from lora_recipes.provenance.code import PACKAGE, STAGES, closure, stage_hashes
+from lora_recipes.provenance.code import PACKAGE, STAGES, Files, closure, stage_hashes
 
 MATHS = '''"""A module."""
 
@@ -78,7 +80,7 @@ def test_whatever_the_stage_can_reach_moves_its_hash_and_only_its_own(package, f
 
 def test_an_import_inside_a_function_and_a_relative_one_are_followed(package):
     edit(package / "maths/core.py", "from lora_recipes.deep import", "from ..deep import")
-    found = closure(package, package / "stages/train.py", {})
+    found = closure(Files(package), package / "stages/train.py")
     names = {file.relative_to(package).as_posix() for file in found}
     assert {"maths/core.py", "deep/helper.py", "deep/table.json"} <= names
     assert "unused/module.py" not in names
@@ -86,7 +88,7 @@ def test_an_import_inside_a_function_and_a_relative_one_are_followed(package):
 
 def test_the_real_stages_reach_their_own_floors_and_not_their_neighbours():
     def reach(stage: str) -> set[str]:
-        found = closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", {})
+        found = closure(Files(PACKAGE), PACKAGE / "stages" / f"{stage}.py")
         return {file.relative_to(PACKAGE).parts[0] for file in found}
 
     assert "train" in reach("train")
@@ -100,7 +102,7 @@ def test_no_stage_reads_a_section_of_the_recipe_that_another_stage_owns():
     found = {
         stage: {
             file.stem
-            for file in closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", {})
+            for file in closure(Files(PACKAGE), PACKAGE / "stages" / f"{stage}.py")
             if file.parent.name == "sections"
         }
         for stage in STAGES
@@ -109,3 +111,29 @@ def test_no_stage_reads_a_section_of_the_recipe_that_another_stage_owns():
     assert "sample" not in found["train"]
     assert not {"train", "sample", "lora"} & found["encode"]
     assert not {"train", "sample", "lora", "encode", "compute"} & found["prepare"]
+
+
+def test_remembered_hashes_are_those_of_a_fresh_look_after_any_edit(package, tmp_path):
+    cache = tmp_path / "code.json"
+    long_ago = 1_000_000_000
+    for file in package.rglob("*.*"):
+        os.utime(file, (long_ago, long_ago))
+    with patch("lora_recipes.dataset.cache.SETTLED_NS", -1):
+        fresh = stage_hashes(package)
+        assert stage_hashes(package, cache) == stage_hashes(package, cache) == fresh
+        for file, old, new in (
+            ("maths/core.py", "+ 1", "- 1"),
+            ("deep/table.json", "[1]", "[2]"),
+            ("maths/core.py", "deep import helper", "unused import module as helper"),
+        ):
+            edit(package / file, old, new)
+            os.utime(package / file, (long_ago, long_ago))  # ctime tells, even of equal sizes
+            assert stage_hashes(package, cache) == stage_hashes(package) != fresh
+
+
+def test_untouched_files_are_not_parsed_again(package, tmp_path):
+    cache = tmp_path / "code.json"
+    with patch("lora_recipes.dataset.cache.SETTLED_NS", -1):
+        fresh = stage_hashes(package, cache)
+        with patch("lora_recipes.provenance.code.ast.parse", side_effect=AssertionError):
+            assert stage_hashes(package, cache) == fresh

@@ -47,7 +47,7 @@ CODE = dict.fromkeys(("dataset", "prepare", "encode", "train", "sample", "report
 @pytest.fixture(autouse=True)
 def _no_parsing_of_the_whole_package(monkeypatch):
     """That the code's hash is right is tested with it; here it would only take seconds."""
-    monkeypatch.setattr("lora_recipes.provenance.code.stage_hashes", lambda package: CODE)
+    monkeypatch.setattr("lora_recipes.provenance.code.stage_hashes", lambda package, cache: CODE)
 
 
 def _run(project):
