@@ -59,11 +59,13 @@ def runtime_keys() -> dict[str, Key]:
     return {key.name: key for key in _keys(Runtime, "runtime.")}
 
 
+@functools.cache
 def overridable_keys() -> dict[str, Key]:
     """The keys that params.yaml can override: all those inside the sections."""
     return {name: key for name, key in recipe_keys().items() if name.partition(".")[0] in SECTIONS}
 
 
+@functools.cache
 def section_texts() -> dict[str, str]:
     """What each section is about, by its dotted name: `train`, `train.adafactor`, …"""
     return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
-
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.fields import recipe_keys, runtime_keys
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.structure import Checked
 from lora_recipes.recipe.yamlfile import Key, dotted
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 REFERENCE = re.compile(r"(?<!\\)\$\{\s*([\w.]+)\s*\}")
 """`${section.key}`, not escaped."""
@@ -51,22 +52,38 @@ def merge(layers: list[Checked]) -> Merged:
 
     A mapping is merged key by key; a list replaces the list below it.
     """
-    trees = [OmegaConf.create(layer.data) for layer in reversed(layers)]
-    tree = OmegaConf.merge(_defaults(), *trees)
-    assert isinstance(tree, DictConfig)
+    tree = _defaults()
+    for layer in reversed(layers):
+        _lay_over(tree, layer.data)
     return _interpolate(tree, layers, ())
 
 
 def merge_runtime(params: Checked) -> Merged:
     """The `runtime` of params.yaml. It may take values from the whole file and `${oc.env:…}`."""
-    return _interpolate(OmegaConf.create(params.data), [params], ("runtime",))
+    return _interpolate(params.data, [params], ("runtime",))
 
 
-def _interpolate(tree: DictConfig, layers: list[Checked], within: Key) -> Merged:
-    merged = Merged(_plain(tree), _plain(tree), layers)
-    for key, text in list(_interpolations(lookup(merged.raw, within), within)):
+def _lay_over(tree: dict[str, Any], stronger: dict[str, Any]) -> None:
+    for name, value in stronger.items():
+        if isinstance(value, dict) and isinstance(tree.get(name), dict):
+            _lay_over(tree[name], value)
+        else:
+            tree[name] = deepcopy(value)
+
+
+def _interpolate(tree: dict[str, Any], layers: list[Checked], within: Key) -> Merged:
+    merged = Merged(deepcopy(tree), tree, layers)
+    found = list(_interpolations(lookup(tree, within), within))
+    if not found:
+        return merged  # as nearly always: OmegaConf alone takes longer than all the rest
+
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    config = OmegaConf.create(tree)
+    for key, text in found:
         try:
-            _set(merged.values, key, _select(tree, key))
+            _set(merged.values, key, _select(config, key))
         except (OmegaConfBaseException, RecursionError) as error:
             merged.problems.append(_unresolved(merged, key, text, error))
             merged.bad.add(dotted(_without_positions(key)))
@@ -102,7 +119,7 @@ def _defaults() -> dict[str, Any]:
             place = tree
             for section in sections:
                 place = place.setdefault(section, {})
-            place[leaf] = key.default
+            place[leaf] = deepcopy(key.default)
     return tree
 
 
@@ -118,6 +135,8 @@ def _interpolations(tree: Any, key: Key) -> Iterator[tuple[Key, str]]:
 
 
 def _select(tree: DictConfig, key: Key) -> Any:
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+
     value = OmegaConf.select(tree, dotted(key), throw_on_resolution_failure=True)
     if isinstance(value, (DictConfig, ListConfig)):
         return OmegaConf.to_container(value, resolve=True)
@@ -137,11 +156,6 @@ def _drop_removed(tree: Any) -> None:
             del tree[name]
         elif isinstance(value, dict):
             _drop_removed(value)
-
-
-def _plain(tree: DictConfig) -> dict[str, Any]:
-    values: Any = OmegaConf.to_container(tree, resolve=False)
-    return dict(values)
 
 
 def _unresolved(merged: Merged, key: Key, text: str, error: Exception) -> Problem:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from lora_recipes.errors import Problem, UserError
@@ -43,6 +41,9 @@ def runtime(root: Path) -> Runtime:
     Raises:
         UserError: params.yaml is missing, or `validate` would find a mistake in the section.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     source = read(root / FILE, FILE)
     try:
         merged = OmegaConf.create(source.data)

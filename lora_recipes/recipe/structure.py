@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf.errors import GrammarParseError
-from omegaconf.grammar_parser import parse
-
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.fields import recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.model import HEAD, SECTIONS
@@ -172,6 +169,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _is_interpolation(text: str) -> bool:
+    from omegaconf.errors import GrammarParseError
+    from omegaconf.grammar_parser import parse
+
     try:
         parse(text)
     except GrammarParseError:
