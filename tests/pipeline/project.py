@@ -26,9 +26,9 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
-        """Run a command in the project with this test's Python first on the PATH."""
-        environment = {
+    def environment(self, **more: str) -> dict[str, str]:
+        """This process's environment, with this test's Python first on the PATH."""
+        return {
             **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
@@ -36,8 +36,16 @@ class Project:
             "OMP_NUM_THREADS": "1",
             **more,
         }
+
+    def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
+        """Run a command in the project."""
         done = subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.root,
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{command} exited {done.returncode}\n{done.stdout}{done.stderr}")

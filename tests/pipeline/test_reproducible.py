@@ -5,11 +5,12 @@ The tests share one project and run in the order of this file.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
 import shutil
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +18,8 @@ import pytest
 
 from lora_recipes.hashing import sha256_file
 
-from .project import Project, make_project
+from .kills import Aim, Unbroken, chain, outputs
+from .project import RAN, Project, make_project
 from .test_edits import ALL, ROWS
 
 SMALL = {
@@ -57,53 +59,97 @@ def test_a_run_leaves_a_clean_tree_and_a_second_one_runs_nothing(project: Projec
     ]
 
 
-def test_everything_run_again_by_force_and_cold_equals_the_lock(project: Project):
+def test_everything_run_again_by_force_with_warm_caches_equals_the_lock(project: Project):
     before = (project.root / "dvc.lock").read_bytes()
-    shutil.rmtree(project.root / ".lora")
+    assert list((project.root / ".lora/encoded").rglob("*.safetensors"))
     assert project.repro("--force") == ALL
     assert (project.root / "dvc.lock").read_bytes() == before
 
 
-def test_a_training_killed_twice_goes_on_and_ends_in_the_same_bytes(project: Project):
-    project.set("train.learning_rate", 0.0007)
-    kill_at_checkpoint(project, 2)
-    kill_at_checkpoint(project, 4)
-    assert not (project.root / "out/adapter.safetensors").exists()
-    resumed = project.run("dvc", "repro", "train")
-    assert "going on after step" in resumed.stdout + resumed.stderr
-    after_kills, curve = adapter(project), (project.root / "out/loss.tsv").read_bytes()
-    lock = project.lock()["train"]
-    project.run("dvc", "repro", "--force", "--single-item", "train")
-    assert adapter(project) == after_kills
-    assert (project.root / "out/loss.tsv").read_bytes() == curve
-    assert project.lock()["train"] == lock
-    assert list((project.root / ".lora/checkpoints").glob("*/step-*")) == []
-
-
-def kill_at_checkpoint(project: Project, step: int) -> None:
-    """Start `dvc repro train`, and kill -9 the training once a checkpoint of that step exists."""
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "GIT_"))},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
+def test_a_clone_elsewhere_by_somebody_else_gives_every_byte_again(
+    project: Project, tmp_path: Path
+):
+    """Another folder, umask, locale, time zone, hash seed, user and home; no cache at all."""
+    clone = Project(tmp_path / "zweite Kopie – äöü 日本")
+    project.run("git", "clone", "-q", ".", str(clone.root))
+    (tmp_path / "home").mkdir()
+    elsewhere = {
+        "LC_ALL": "POSIX",
+        "LANG": "tr_TR.UTF-8",
+        "TZ": "Pacific/Kiritimati",
+        "PYTHONHASHSEED": "20241124",
+        "HOME": str(tmp_path / "home"),
+        "USER": "somebody",
+        "LOGNAME": "somebody",
     }
+    for name, value in elsewhere.items():
+        assert project.environment().get(name) != value
+    assert project.run("sh", "-c", "umask").stdout.strip() != "0077"
+    done = clone.run("sh", "-c", "umask 077; exec dvc repro --force", **elsewhere)
+    assert RAN.findall(done.stdout) == ALL
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert files(clone) == files(project)
+
+
+def files(project: Project) -> dict[str, str]:
+    """sha256 of all that the stages wrote, dvc.lock included."""
+    found = [path for top in ("build", "out") for path in (project.root / top).rglob("*")]
+    found += [project.root / "dvc.lock", project.root / "resolved.yaml"]
+    hashes = {
+        path.relative_to(project.root).as_posix(): sha256_file(path)
+        for path in found
+        if path.is_file()
+    }
+    assert {"out/adapter.safetensors", "out/report/index.html", "build/manifest.json"} <= {*hashes}
+    return hashes
+
+
+def test_a_training_killed_again_and_again_goes_on_and_ends_in_the_same_bytes(project: Project):
+    """Here while a checkpoint and while outputs are written; 54 instants: `docs/kills.md`."""
+    reference = Unbroken(outputs(project), STEPS, every=1)
+    aims = [
+        Aim(step=1, moment="writing a checkpoint"),
+        Aim(0.5),
+        Aim(moment="writing outputs", alone=True),
+    ]
+    kills = chain(project, reference, iter(aims))
+    assert len(kills) == 3
+    assert kills[0].during.startswith(("writing a checkpoint", "the steps after"))  # just written
+    assert kills[2].during == "writing outputs"
+    assert kills[-1].went_on == f"after step {STEPS - 1}"
+
+
+def test_a_progress_bar_and_five_workers_change_no_byte(project: Project):
+    """Under a terminal, as a user sees it."""
+    lock = (project.root / "dvc.lock").read_bytes()
+    project.set("runtime.workers", 5)
+    project.set("runtime.checkpoint_every", 4)
+    shown = in_a_terminal(project, "dvc", "repro", "--force", "--single-item", "train")
+    assert re.search("train .*━", shown), shown
+    project.run("git", "checkout", "-q", "--", "params.yaml")
+    assert (project.root / "dvc.lock").read_bytes() == lock
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def in_a_terminal(project: Project, *command: str) -> str:
+    """What a command shows on a terminal of its own; it must succeed."""
+    ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        ["dvc", "repro", "train"],
+        command,
         cwd=project.root,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        env=project.environment(TERM="xterm", COLUMNS="120"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     )
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        found = list((project.root / ".lora/checkpoints").glob("*/step-*.json"))
-        if any(int(path.stem.removeprefix("step-")) >= step for path in found):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return
-        time.sleep(0.02)
-    raise AssertionError("the training ended before it could be killed")
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    assert process.wait() == 0, shown.decode(errors="replace")
+    return shown.decode(errors="replace")
 
 
 def test_going_back_to_a_commit_gives_its_adapter_back(project: Project):
@@ -131,8 +177,26 @@ def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
     changed = project.run("dvc", "metrics", "diff").stdout
     assert "loss_final" in changed
     assert "index.html" in project.run("dvc", "plots", "show").stdout
+    trained = project.lock()["train"]
+    project.run("dvc", "repro", "--force", "--single-item", "train")
+    assert project.lock()["train"] == trained, "dvc repro gives what dvc exp run gave"
     project.run("git", "checkout", "-q", "--", ".")
     project.run("dvc", "checkout", "-q")
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_temporary_copy_gives_the_commits_own_bytes(project: Project):
+    project.run("dvc", "exp", "run", "-q", "--temp", "--force", "-n", "in-temp")
+    lock = project.run("git", "show", f"{experiment(project, 'in-temp')}:dvc.lock").stdout
+    assert lock == (project.root / "dvc.lock").read_text()
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def experiment(project: Project, name: str) -> str:
+    """The commit of an experiment."""
+    found = project.run("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
+    (commit,) = [line.split()[0] for line in found.stdout.splitlines() if line.endswith(name)]
+    return commit
 
 
 @pytest.mark.slow
