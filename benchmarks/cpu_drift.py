@@ -4,7 +4,7 @@ A CPU without AVX-512 takes other code paths in torch, oneDNN and MKL, so sums a
 another order. The libraries can be told to take those paths anywhere. Each stand-in runs the
 demo's stages from the pictures on and is compared with this machine's own run:
 
-    python -m benchmarks.cpu_drift --keep /tmp/drift --write docs/drift.md     # 3 minutes each
+    python -m benchmarks.cpu_drift --keep runs --write docs/drift.md     # 3 minutes each
 
 Another seed and a second run as it is are measured too: what a drift must stay far below, and
 what must not drift at all.
