@@ -24,7 +24,8 @@ class Difference:
     before: Side
     after: Side
     recipe: tuple[Changed, ...] | None
-    """Settings, in the sections that both speak of."""
+    """Settings, in the sections that both speak of; of two files of other trainers, their headers'
+    fields."""
 
     data: tuple[str, ...] | None
     """A line for each picture or caption, or one line that says why they are not known."""
@@ -95,7 +96,9 @@ def compare(root: Path, before: str, after: str) -> Difference:
     return Difference(
         before=old,
         after=new,
-        recipe=_changed(_within(old.recipe, both), _within(new.recipe, both)),
+        recipe=_changed(old.header, new.header)
+        if old.recipe is None and new.recipe is None
+        else _changed(_within(old.recipe, both), _within(new.recipe, both)),
         data=_data(old, new),
         code=_changed(old.code, new.code),
         environment=_changed(old.environment, new.environment),

@@ -17,7 +17,7 @@ from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.provenance.history import ADAPTER, LOCK, RECORD, output_md5
-from lora_recipes.provenance.objects import Objects
+from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
@@ -31,6 +31,12 @@ _ABOUT_CODE = ("code.", "packages.")
 _NO_SETTING = ("overridden", "schema")
 """Keys of resolved.yaml that say how the settings came about, not what they are."""
 
+_NEVER_TWICE = ("ss_session_id", "ss_training_", "sshs_", "modelspec.date", "modelspec.hash")
+"""How fields of a header begin that differ from run to run, or that follow from the tensors."""
+
+AT_THE_END = "the last"
+"""The step of an adapter that is no snapshot."""
+
 Leaves = Mapping[str, Any]
 
 
@@ -41,6 +47,9 @@ class Side:
     name: str
     recipe: Leaves | None = None
     """Settings by dotted key."""
+
+    header: Leaves | None = None
+    """The fields of a file that no recipe of ours stands in, without those that never repeat."""
 
     code: Leaves | None = None
     """Hashes of the stages' code and the locked packages."""
@@ -76,15 +85,19 @@ def side(root: Path, name: str) -> Side:
 
 
 def _of_file(root: Path, file: Path, name: str) -> Side:
-    recipe = recipe_of(read_header(file).metadata)
+    metadata = read_header(file).metadata
+    recipe = recipe_of(metadata)
     data = str(recipe.pop("manifest", ""))
     recipe.pop("hash", None)
-    recipe.pop("step", None)
+    if recipe:
+        recipe.setdefault("step", AT_THE_END)
+    fields = {key: text for key, text in metadata.items() if not key.startswith(_NEVER_TWICE)}
     pinned = listing_path(root, data)
     images = _listing(pinned.read_bytes(), data) if data and pinned.is_file() else None
     return Side(
         name=name,
         recipe=recipe or None,
+        header=None if recipe else fields,
         data=data,
         images=images,
         adapter=file,
@@ -102,6 +115,8 @@ def _of_commit(root: Path, name: str) -> Side:
         for key, value in keys.items()
         if not key.startswith(_ABOUT_CODE) and key.partition(".")[0] not in _NO_SETTING
     }
+    if recipe:
+        recipe["step"] = AT_THE_END
     record = commit.json(RECORD)
     data, images = commit.data(str(keys.get("dataset.manifest", "")))
     adapter, why = commit.adapter()
@@ -173,13 +188,24 @@ class _Commit:
         return found, _listing(manifest.read_bytes(), found)
 
     def adapter(self) -> tuple[Path | None, str]:
-        """Its file in the cache, or why there is none."""
+        """Its file in the cache or the working tree, or why there is none."""
         md5 = output_md5(self.text(LOCK).encode(), "train", ADAPTER)
         if not md5:
             return None, f"{LOCK} names no adapter: nothing was trained in this commit"
-        found = _sound(self.root, ADAPTER, md5)
-        why = f"its adapter is not in DVC's cache: `git checkout {self.id[:10]} && dvc pull`"
-        return found, "" if found else why
+        pull = f"`git checkout {self.id[:10]} && dvc pull`"
+        here = self.root / ADAPTER
+        if here.is_file() and file_md5(here) == md5:
+            return here, ""
+        faults = _objects(self.root).look(ADAPTER, md5)
+        if faults.damaged:
+            place = faults.damaged[ADAPTER]
+            return (
+                None,
+                f"its adapter's object in DVC's cache is damaged: delete {place}, then {pull}",
+            )
+        if faults.missing:
+            return None, f"its adapter is not in DVC's cache: {pull}"
+        return _objects(self.root).path(md5), ""
 
     def _damaged(self, file: str) -> CannotTell:
         return CannotTell(
