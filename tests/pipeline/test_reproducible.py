@@ -184,6 +184,30 @@ def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
     project.run("dvc", "checkout", "-q")
 
 
+def test_trace_and_diff_know_the_commits_and_the_experiment_of_real_trainings(project: Project):
+    def ask(*command: str) -> str:
+        return project.run(sys.executable, "-m", "lora_recipes", *command).stdout
+
+    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    snapshot = "out/snapshots/step-000003.safetensors"
+    for file in ("out/adapter.safetensors", snapshot):
+        found = ask("trace", file)
+        assert f"{file}, byte for byte" in found
+        assert f"{head[:10]}  " in found
+        assert "branch main" in found
+    found = ask("diff", "HEAD", "small-rank")
+    assert "lora.rank  8 → 2\n" in found
+    assert "images and captions\n  the same\n" in found
+    assert "of another shape: " in found
+    shutil.copy(project.root / "out/adapter.safetensors", project.root.parent / "full.safetensors")
+    project.run("dvc", "exp", "apply", "small-rank")
+    assert "dvc exp apply small-rank" in ask("trace", "out/adapter.safetensors")
+    found = ask("diff", "../full.safetensors", "out/adapter.safetensors")
+    assert "lora.rank  8 → 2\n" in found
+    project.run("git", "checkout", "-q", "--", ".")
+    project.run("dvc", "checkout", "-q")
+
+
 @pytest.mark.slow
 def test_an_experiment_in_a_temporary_copy_gives_the_commits_own_bytes(project: Project):
     project.run("dvc", "exp", "run", "-q", "--temp", "--force", "-n", "in-temp")

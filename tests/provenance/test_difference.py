@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from lora_recipes.provenance.objects import file_md5
 from lora_recipes.tensors import write_tensors
 from tests.provenance.adapters import Trained, adapter, header
 from tests.provenance.git import git
+from tests.test_floors import BLOCK_TORCH, REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +221,20 @@ def test_unpinned_data_are_looked_up_in_the_caches_manifest(project: Trained):
 def test_a_name_that_is_neither_file_nor_revision_cannot_be_told(two: Trained):
     with pytest.raises(CannotTell, match="nothing is called mian"):
         compare(two.root, "mian", "v1")
+
+
+@pytest.mark.parametrize("command", [["diff", "v1", "main"], ["trace", "out/adapter.safetensors"]])
+def test_diff_and_trace_need_no_torch(two: Trained, command: list[str]):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", BLOCK_TORCH, *command],
+        cwd=two.root,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert git(two.root, "rev-parse", "HEAD")[:10] in done.stdout
 
 
 def test_the_command_prints_text_or_json(two: Trained, capsys, monkeypatch):
