@@ -152,8 +152,6 @@ def verify(options: argparse.Namespace, root: Path) -> int:
     codes: 0 reproduced, 1 not reproduced (with how far the adapter is off, and the environment then
     and now), 2 cannot tell (with what is missing).
     """
-    import json
-
     from lora_recipes.console import PlainReporter
     from lora_recipes.provenance.verdict import cannot_tell
     from lora_recipes.provenance.verify import Wanted, verify
@@ -169,10 +167,10 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         verdict = verify(root, wanted, PlainReporter())
     except CannotTell as error:
         if options.json:
-            print(json.dumps(cannot_tell(options.revision, error), indent=1, ensure_ascii=False))
+            print(_json(cannot_tell(options.revision, error)))
         raise
     if options.json:
-        print(json.dumps(verdict.as_dict(), indent=1, ensure_ascii=False))
+        print(_json(verdict.as_dict()))
     else:
         print(verdict.text())
     return 1 if verdict.differing else 0

@@ -30,6 +30,25 @@ LENGTH = 8
 SMALLEST_HEADER, LARGEST_HEADER = len("{}"), 100_000_000
 """Bytes. The format's own limit, so that a damaged length cannot ask for all memory."""
 
+_OTHERS = (
+    (
+        (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "is a pickle (or a zip of one), which can run code when it is opened",
+        "get the file as safetensors, or convert it with the program that wrote it",
+    ),
+    (
+        (b"<!", b"<html", b"<HTML"),
+        "is a web page, not a file of tensors",
+        "log in where you fetched it, and fetch it again",
+    ),
+    (
+        (b"version ",),
+        "is the pointer that git-lfs keeps in place of a file",
+        "run `git lfs pull` where it came from",
+    ),
+)
+"""How other things begin that are met under this name, what they are, and the way out."""
+
 BYTES_PER_VALUE = {
     "F64": 8, "I64": 8, "U64": 8,
     "F32": 4, "I32": 4, "U32": 4,
@@ -123,7 +142,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     first = file.read(LENGTH)
     length = struct.unpack("<Q", first)[0] if len(first) == LENGTH else 0
     if not SMALLEST_HEADER <= length <= LARGEST_HEADER:
-        raise _foreign(path)
+        raise _foreign(path, first)
     text = file.read(length)
     if not text.startswith(b"{"):
         raise _foreign(path)
@@ -163,7 +182,10 @@ def _is_sound(entries: Mapping[str, Entry]) -> bool:
     return True
 
 
-def _foreign(path: Path) -> UserError:
+def _foreign(path: Path, first: bytes = b"") -> UserError:
+    for beginnings, what, fix in _OTHERS:
+        if first.startswith(beginnings):
+            return UserError(Problem(where=str(path), what=what, fix=fix))
     return UserError(
         Problem(
             where=str(path),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -102,8 +103,6 @@ def test_a_cut_off_file_is_named_with_its_size(tmp_path: Path) -> None:
     [
         b"",
         b"abc",
-        b"\x80\x02}q\x00" * 20,
-        b"<html>not found</html>",
         b"\x02\0\0\0\0\0\0\0[]",
         b"\x02\0\0\0\0\0\0\0{}more than the header says",
         b'\x16\0\0\0\0\0\0\0{"a":{"dtype":"F32"}}  ',
@@ -119,6 +118,43 @@ def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
         f"{path}: is not a safetensors file, or its header is damaged\n"
         "  fix:     fetch or make the file again"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *(
+            (
+                content,
+                "is a pickle (or a zip of one), which can run code when it is opened\n"
+                "  fix:     get the file as safetensors, or convert it with the program that wrote "
+                "it",
+            )
+            for content in (*(pickle.dumps({"a": 1}, p) for p in range(2, 6)), b"PK\x03\x04" * 9)
+        ),
+        *(
+            (
+                content,
+                "is a web page, not a file of tensors\n"
+                "  fix:     log in where you fetched it, and fetch it again",
+            )
+            for content in (b"<!DOCTYPE html>\n<html>", b"<html>not found</html>")
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "is the pointer that git-lfs keeps in place of a file\n"
+            "  fix:     run `git lfs pull` where it came from",
+        ),
+    ],
+)
+def test_what_is_often_met_in_place_of_a_file_is_called_what_it_is(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_header(path)
+    assert str(error.value) == f"{path}: {message}"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -263,8 +263,8 @@ def test_the_hash_of_the_tensors_knows_no_header_order_or_lossless_type():
     [
         (
             pickle.dumps({"state_dict": {}}),
-            "is not a safetensors file, or its header is damaged\n"
-            "  fix:     fetch or make the file again",
+            "is a pickle (or a zip of one), which can run code when it is opened\n"
+            "  fix:     get the file as safetensors, or convert it with the program that wrote it",
         ),
         (b"", "is not a safetensors file, or its header is damaged\n"
          "  fix:     fetch or make the file again"),

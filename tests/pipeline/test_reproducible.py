@@ -186,7 +186,7 @@ def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
 
 def test_trace_and_diff_know_the_commits_and_the_experiment_of_real_trainings(project: Project):
     def ask(*command: str) -> str:
-        return project.run(sys.executable, "-m", "lora_recipes", *command).stdout
+        return project.run("python", "-m", "lora_recipes", *command).stdout
 
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()
     snapshot = "out/snapshots/step-000003.safetensors"

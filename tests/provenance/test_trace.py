@@ -363,6 +363,7 @@ def test_the_command_prints_the_commit_and_exits_by_the_answer(
     project.adapter.write_bytes(b"\x80\x04}.")
     assert main(["trace", "out/adapter.safetensors"]) == 1
     assert capsys.readouterr().err.endswith(
-        "out/adapter.safetensors: is not a safetensors file, or its header is damaged\n"
-        "  fix:     fetch or make the file again\n"
+        "out/adapter.safetensors: is a pickle (or a zip of one), which can run code when it is "
+        "opened\n"
+        "  fix:     get the file as safetensors, or convert it with the program that wrote it\n"
     )
