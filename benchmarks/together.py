@@ -11,6 +11,7 @@ The processes share the machine's cores: compare the last two with each other on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -95,12 +96,14 @@ def run(way: str, processes: int, chosen: argparse.Namespace) -> dict[str, float
 
 
 def measure(root: Path, way: str) -> None:
-    """Train, and write the median time of a step and the leading process's peak memory."""
+    """Train, and write the leading process's median time of a step, CPU time, and peak memory."""
     marks: list[float] = []
+    cpu: list[float] = []
     end_step = Record.end_step
 
     def timed(self: Record, step: int) -> None:
         marks.append(time.perf_counter())
+        cpu.append(time.process_time())
         end_step(self, step)
 
     strategy = PlainDDP if way == "plain DDP" else together.Together
@@ -112,10 +115,18 @@ def measure(root: Path, way: str) -> None:
     records = list((root / ".lora" / "runs").glob("*.json"))
     if not records or int(os.environ.get("LOCAL_RANK", "0")) > 0:
         return
-    steps = [b - a for a, b in zip(marks[WARM_UP:], marks[WARM_UP + 1 :], strict=False)]
     peak = json.loads(records[0].read_text("utf-8"))["peak_bytes"]
-    figures = {"ms_per_step": 1000 * statistics.median(steps), "peak_MiB": peak / 2**20}
+    figures = {
+        "ms_per_step": _median(marks),
+        "cpu_ms_per_step": _median(cpu),
+        "peak_MiB": peak / 2**20,
+    }
     (root / "measured.json").write_text(json.dumps(figures), "utf-8")
+
+
+def _median(marks: list[float]) -> float:
+    later = marks[WARM_UP:]
+    return 1000 * statistics.median(b - a for a, b in itertools.pairwise(later))
 
 
 def best(of: list[dict[str, Any]]) -> dict[str, float]:
