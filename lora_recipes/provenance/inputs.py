@@ -24,6 +24,8 @@ def link_base(root: Path, there: Worktree) -> None:
     A link does it for every commit, whatever its code knows. Whether the files are still those of
     that time is for `resolve` to find out, which hashes them.
     """
+    if not (there.root / RESOLVED).is_file():
+        return
     base = read(there.root / RESOLVED, RESOLVED).data.get("base", {})
     for key in ("model", "vae", "tokenizer"):
         name = str(base.get(key, "none"))
@@ -60,13 +62,15 @@ def place_inputs(
         for path, md5 in stage.deps.items()
         if path not in made and not (there.root / path).exists()
     }
-    objects = Objects(there.cache)
+    objects = Objects(*there.caches)
     faults = {path: objects.place(path, md5, there.root) for path, md5 in needed.items()}
     missing = [path for path, found in faults.items() if found.missing]
     advice = "fetch it from the DVC remote: the same command with --pull"
     if missing and environment is not None:
         fetched = fetch(there, missing, environment, report)
-        advice = f"`dvc push` it where it still is; dvc fetch said: {fetched.last_line}"
+        advice = "`dvc push` it where it still is, to a remote that this project names" + (
+            f"; dvc fetch said: {fetched.last_line}" if fetched.code else ""
+        )
         faults |= {path: objects.place(path, needed[path], there.root) for path in missing}
     problems = [p for path, found in faults.items() for p in _problems(path, found, advice)]
     if problems:
@@ -76,7 +80,10 @@ def place_inputs(
 def fetch(
     there: Worktree, paths: Iterable[str], environment: Mapping[str, str], report: Reporter
 ) -> Done:
-    """Bring outputs of the commit from the DVC remote into the cache, as far as it has them."""
+    """Bring outputs of the commit from the DVC remote, as far as it has them.
+
+    They go into the worktree's cache, so that the user's is left as it is.
+    """
     return follow([*DVC, "fetch", *paths], there.root, environment, report.say)
 
 

@@ -1,7 +1,8 @@
 """DVC's cache, read only: every object's bytes are checked against the hash that names them.
 
 DVC takes a read-only object for sound and checks it out unseen, and deletes from the cache what it
-finds damaged. Verifying may do neither, so it reads the cache itself: `files/md5/<2>/<30>`; a
+finds damaged, in a mere `dvc status`. Verifying may do neither, so DVC never gets to see the user's
+cache, and this reads it: `files/md5/<2>/<30>`; a
 folder's object ends in `.dir` and lists its files as JSON.
 """
 
@@ -31,14 +32,15 @@ class Faults:
 
 
 class Objects:
-    """The objects of a DVC cache."""
+    """The objects of one or several DVC caches, the first that has one being asked for it."""
 
-    def __init__(self, cache: Path) -> None:
-        self._files = cache / "files" / "md5"
+    def __init__(self, *caches: Path) -> None:
+        self._caches = caches
 
     def path(self, md5: str) -> Path:
-        """Where an object lies, if it is there."""
-        return self._files / md5[:2] / md5[2:]
+        """Where an object lies; if it is nowhere, where it would."""
+        places = [cache / "files" / "md5" / md5[:2] / md5[2:] for cache in self._caches]
+        return next((place for place in places if place.is_file()), places[-1])
 
     def look(self, path: str, md5: str) -> Faults:
         """Read all objects of an output, and say what is missing or damaged."""

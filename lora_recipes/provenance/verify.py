@@ -95,7 +95,7 @@ def _verify(
     place_inputs(there, lock, names, network, report)
     run_again(there.root, wanted.every_stage, environment, report)
 
-    objects = Objects(there.cache)
+    objects = Objects(*there.caches)
     outputs = compare(
         there.root,
         then,
@@ -127,10 +127,10 @@ def _drift(
         if output.same is not False or not output.path.endswith(".safetensors") or not output.now:
             continue
         old = there.folder / "then"
-        faults = Objects(there.cache).place(output.path, output.then, old)
+        faults = Objects(*there.caches).place(output.path, output.then, old)
         if faults.missing and network is not None:
             fetch(there, [output.path], network, report)
-            faults = Objects(there.cache).place(output.path, output.then, old)
+            faults = Objects(*there.caches).place(output.path, output.then, old)
         if faults:
             notes.append(
                 f"{output.path}: how far it is off is not known, since the cache does not hold "

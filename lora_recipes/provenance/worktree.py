@@ -1,4 +1,4 @@
-"""A commit's files in a folder of their own, where DVC finds the project's cache and remotes.
+"""A commit's files in a folder of their own, where DVC finds the project's remotes.
 
 The folder lies in `.lora/verify`, on the file system of the project, and goes away whatever
 happens; that of a process that was killed goes when the next one comes by.
@@ -50,8 +50,8 @@ class Worktree:
     root: Path
     """The project's folder among the commit's files."""
 
-    cache: Path
-    """The project's DVC cache, shared."""
+    caches: tuple[Path, Path]
+    """DVC's cache here, empty at first and gone with the folder; and the project's, to read."""
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def checked_out(root: Path, commit: str, *, keep: bool = False) -> Iterator[Work
             folder.mkdir()
             tree = folder / "tree"
             git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
-            there = Worktree(folder, tree / prefix, cache)
+            there = Worktree(folder, tree / prefix, (folder / "cache", cache))
             if not (there.root / ".dvc").is_dir():
                 raise CannotTell(_no_project(commit))
             _configure_dvc(root, there)
@@ -106,10 +106,10 @@ def cache_folder(root: Path) -> Path:
 
 
 def _configure_dvc(root: Path, there: Worktree) -> None:
-    """Give the worktree the user's DVC settings of today, credentials too, and the shared cache.
+    """Give the worktree the user's DVC settings of today, credentials too, and a cache of its own.
 
-    They go into the worktree's `config.local`, which wins over the commit's own config. Files come
-    out of the cache as copies, so that no stage can write into the cache through a link.
+    They go into the worktree's `config.local`, which wins over the commit's own config. With the
+    user's cache even a `dvc status` could delete an object there, and a link into it be written to.
     """
     settings = ConfigObj(interpolation=False)
     for name in ("config", "config.local"):
@@ -121,7 +121,7 @@ def _configure_dvc(root: Path, there: Worktree) -> None:
                     found[section] = _absolute(values, root / ".dvc")
             settings.merge(found)
     changes = {
-        "cache": {"dir": str(there.cache), "type": "reflink,copy"},
+        "cache": {"dir": str(there.caches[0]), "type": "copy"},
         "core": {
             "site_cache_dir": str(there.folder / "dvc"),
             "analytics": "false",

@@ -305,7 +305,7 @@ HISTORY = {
     "rate": lambda project: project.set("train.learning_rate", 0.0007),
     "caption": caption,
     "picture": picture,
-    "resolution": lambda project: project.set("prepare.resolution", 48),
+    "resolution": lambda project: project.set("prepare.resolution", 72),
     "code": code,
 }
 
