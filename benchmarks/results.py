@@ -46,6 +46,10 @@ class Result:
     """Every single measurement."""
 
 
+FEW = 10
+"""Smaller figures are told to three places, others to one."""
+
+
 def save(result: Result, folder: Path = FOLDER) -> Path:
     """Write a new file, `<date>-<benchmark>.json`, numbered where the day has one already."""
     date = machine.today()
@@ -120,7 +124,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
+        digits = 3 if abs(value) < FEW else 1
+        return f"{value:,.{digits}f}"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value).replace("|", "\\|")

@@ -59,6 +59,14 @@ def validate(options: argparse.Namespace, root: Path) -> int:
     checks: list[tuple[str, Callable[[], list[Problem]]]] = [
         (f"recipes/{name}.yaml", partial(validate_recipe, root, name)) for name in names
     ]
+    if not names and not (root / "params.yaml").is_file():
+        raise UserError(
+            Problem(
+                where=str(root),
+                what="holds neither recipes/ nor params.yaml: there is nothing to validate",
+                fix="run this in the project's folder",
+            )
+        )
     if not options.recipe and (root / "params.yaml").is_file():
         checks.append(("params.yaml", lambda: list(resolve(root).warnings)))
     for title, check in checks:
@@ -205,7 +213,9 @@ def trace(options: argparse.Namespace, root: Path) -> int:
     """
     from lora_recipes.provenance.trace import trace
     from lora_recipes.provenance.trace_text import text
+    from lora_recipes.provenance.verify import check_folder
 
+    check_folder(root)
     print(text(trace(root, Path(options.file))))
     return 0
 

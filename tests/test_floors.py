@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lora_recipes.cli import main
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 BLOCK_TORCH = """
 import sys
@@ -69,3 +71,14 @@ def test_the_wrong_interpreter_is_named_with_the_way_out():
     assert done.stderr.startswith("wrong interpreter: ")
     assert "source .venv/bin/activate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_validate_and_trace_outside_a_project_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate"]) == 1
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: holds neither recipes/ nor params.yaml: there is nothing to validate\n"
+        "  fix:     run this in the project's folder\n"
+    )
+    assert main(["trace", "x.safetensors"]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path}: is not a project's folder")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
-from lora_recipes.dataset.find import find
+from lora_recipes.dataset.find import find, shown
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import check_sizes
 from lora_recipes.dataset.select import repeats_by_name
@@ -42,7 +42,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     folder = data_folder(root)
     repeats = repeats_by_name(folder, dataset)
     if repeats is None:
-        return Outlook(None, None)
+        return Outlook(None, None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
     try:
@@ -54,6 +54,19 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     except UserError as error:
         problems += error.problems
     return Outlook(len(repeats), sum(repeats), report.warned, problems)
+
+
+def _not_here(folder: Path) -> list[Problem]:
+    """A folder that DVC keeps can be fetched; any other one is a mistake."""
+    if folder.with_name(folder.name + ".dvc").is_file():
+        return []
+    return [
+        Problem(
+            where="params.yaml",
+            what=f"data = {shown(folder)}: there is no such folder",
+            fix="name the folder that holds your pictures",
+        )
+    ]
 
 
 def _problems(

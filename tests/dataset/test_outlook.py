@@ -68,7 +68,8 @@ def test_damaged_pictures_and_an_empty_folder_are_told(root):
 
 def test_without_the_folder_nothing_is_known(root):
     (root / "data").rename(root / "away")
-    assert ask(root) == Outlook(None, None)
+    found = ask(root)
+    assert (found.pictures, found.images) == (None, None)
 
 
 @pytest.mark.usefixtures("later")
@@ -82,3 +83,14 @@ def test_many_new_pictures_are_not_decoded_for_a_plan(root, monkeypatch):
     monkeypatch.setattr(examine, "facts_of", facts_of)
     accept(root, Dataset(**TOY))
     assert ask(root).warnings[0].startswith("data/my: unpinned data"), "they are known now"
+
+
+def test_a_folder_that_is_not_there_would_stop_the_pipeline_unless_dvc_keeps_it(tmp_path: Path):
+    (tmp_path / "params.yaml").write_text("recipe: x\ndata: data/rexx\n")
+    found = outlook.outlook(tmp_path, Dataset(), Prepare())
+    assert [str(problem) for problem in found.problems] == [
+        "params.yaml: data = data/rexx: there is no such folder\n"
+        "  fix:     name the folder that holds your pictures"
+    ]
+    (tmp_path / "data/rexx.dvc").write_text("outs: []\n")
+    assert outlook.outlook(tmp_path, Dataset(), Prepare()).problems == []
