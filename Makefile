@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Stage commands call `python`: put the environment's first.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
-.PHONY: setup repro test test-slow lint bench bench-meta docs judge prove golden clean
+.PHONY: setup repro test test-slow lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
 
 setup: $(VENV)/.installed
 
@@ -40,12 +40,26 @@ lint: setup
 	@$(ACTIVE) mypy
 	@$(ACTIVE) lint-imports
 	@$(ACTIVE) python -m lora_recipes.recipe.reference --check
+	@$(ACTIVE) python -m benchmarks.results --check
 
 docs: setup
 	@$(ACTIVE) python -m lora_recipes.recipe.reference
 
+# CPU seconds, so that busy neighbours matter little; never a test. DIFFUSERS=path adds its script.
+PEER = $(if $(DIFFUSERS),--diffusers "$(DIFFUSERS)")
+
 bench: setup
-	@$(ACTIVE) python -m benchmarks.gpu_real_size --base pocket --resolution 128 --batch 4 --rank 8 --device cpu --precision fp32
+	@$(ACTIVE) python -m benchmarks.quick $(BENCH)
+	@$(ACTIVE) python -m benchmarks.cpu_training $(PEER) $(BENCH)
+	@$(ACTIVE) python -m benchmarks.cpu_training --model pocket $(PEER) $(BENCH)
+
+bench-save: setup
+	@$(MAKE) --no-print-directory bench BENCH=--save
+	@$(ACTIVE) python -m benchmarks.results
+
+bench-gpu: setup
+	@$(ACTIVE) python -m benchmarks.gpu --save
+	@$(ACTIVE) python -m benchmarks.results
 
 bench-meta: setup
 	@$(ACTIVE) python -m benchmarks.meta --check

@@ -1,7 +1,7 @@
-"""How long a training step takes and how much memory it needs, at SDXL's real size.
+"""One configuration: how long a training step takes and how much memory it needs.
 
 Runs the train stage itself on SDXL's true configuration with random weights and random encoded
-pictures: nothing is downloaded. On a GPU:
+pictures: nothing is downloaded. `python -m benchmarks.gpu` runs many of these. On a GPU:
 
     python -m benchmarks.gpu_real_size
     python -m benchmarks.gpu_real_size --checkpointing --targets transformer --json figures.json
@@ -29,6 +29,7 @@ from lora_recipes.base.compute import device_name
 from lora_recipes.base.locate import locate
 from lora_recipes.console import reporter
 from lora_recipes.encode.store import EncodedImage, EncodedIndex, write_index
+from lora_recipes.hashing import sha256_file
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -39,6 +40,9 @@ from lora_recipes.recipe.sections.train import Train
 from lora_recipes.stages import train as stage
 from lora_recipes.tensors import write_tensors
 from lora_recipes.train.module import Denoiser
+
+BEGAN = time.monotonic()
+"""When this file was read; `--started` knows better, from before Python itself started."""
 
 PICTURES = 4
 WARM_UP = 5
@@ -71,6 +75,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--optimizer", default="adafactor", choices=["adafactor", "adamw"])
     parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    parser.add_argument("--fast", action="store_true", help="not bound to repeat to the bit")
+    parser.add_argument("--started", type=float, help="time.monotonic() before this process began")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     return parser
@@ -96,6 +102,7 @@ def make_project(root: Path, chosen: argparse.Namespace) -> None:
             device=chosen.device,
             precision=chosen.precision,
             gradient_checkpointing=chosen.checkpointing,
+            deterministic=not chosen.fast,
         ),
     }
     plain: dict[str, Any] = {name: s.model_dump(mode="json") for name, s in sections.items()}
@@ -110,14 +117,28 @@ def make_project(root: Path, chosen: argparse.Namespace) -> None:
 def measure(root: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Run the stage; the time from one forward pass to the next, by the device's own clock."""
     marks: list[Any] = []
-    forward = Denoiser.forward
+    clock = {"began": chosen.started or BEGAN}
+    forward, prepare = Denoiser.forward, stage.prepare_job
 
     def timed(self: Denoiser, *inputs: Any) -> torch.Tensor:
+        if len(marks) < 2:  # noqa: PLR2004  # the first step's beginning and its end
+            _wait()
+            clock[("first forward", "second forward")[len(marks)]] = time.monotonic()
         marks.append(_now())
         return forward(self, *inputs)
 
-    with patch.object(Denoiser, "forward", timed):
-        stage.run(root, reporter("plain"))
+    def loading(*parts: Any) -> Any:
+        clock["loading"] = time.monotonic()
+        job = prepare(*parts)
+        _wait()
+        clock["loaded"] = time.monotonic()
+        return job
+
+    with (
+        patch.object(Denoiser, "forward", timed),
+        patch.object(stage, "prepare_job", loading),
+    ):
+        stage.run(root, reporter("off"))
     warm = min(WARM_UP, chosen.steps - 1) * chosen.accumulation
     times = [_milliseconds(a, b) for a, b in zip(marks[warm:], marks[warm + 1 :], strict=False)]
     (record,) = (root / ".lora" / "runs").iterdir()
@@ -138,9 +159,17 @@ def measure(root: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         "precision": chosen.precision,
         "gradient_checkpointing": chosen.checkpointing,
         "steps": chosen.steps,
+        "deterministic": not chosen.fast,
         "ms_per_image": round(per_batch / chosen.batch, 2),
         "ms_per_step": round(per_batch * chosen.accumulation, 2),
+        "images_per_s": round(1000 * chosen.batch / per_batch, 2),
         "peak_GiB": round(run["peak_bytes"] / 2**30, 3),
+        "reserved_GiB": _reserved(device),
+        "import_s": _between(clock, "began", "loading"),
+        "load_s": _between(clock, "loading", "loaded"),
+        "set_up_s": _between(clock, "loaded", "first forward"),
+        "first_step_s": _between(clock, "first forward", "second forward"),
+        "adapter_sha256": sha256_file(root / "out/adapter.safetensors"),
         "adapter_MB": round((root / "out/adapter.safetensors").stat().st_size / 1e6, 1),
     }
 
@@ -165,6 +194,21 @@ def _encode_noise(folder: Path, base: Any, resolution: int) -> None:
         images.append(EncodedImage(name, "train", moments, text, size, name, 1, 4))
     index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.13025, "epsilon", {})
     write_index(folder, index)
+
+
+def _between(clock: dict[str, float], start: str, end: str) -> float | None:
+    return round(clock[end] - clock[start], 2) if end in clock else None
+
+
+def _reserved(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    return round(torch.cuda.max_memory_reserved(device) / 2**30, 3)
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _now() -> Any:

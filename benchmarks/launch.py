@@ -46,7 +46,18 @@ def watch(marks: Path) -> None:
         seen["clock"].append(time.monotonic())
 
     register_optimizer_step_post_hook(note)
-    atexit.register(lambda: marks.write_text(json.dumps(seen), "utf-8"))
+    atexit.register(lambda: marks.write_text(json.dumps({**seen, **_memory()}), "utf-8"))
+
+
+def _memory() -> dict[str, float]:
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return {}
+    return {
+        "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 3),
+        "reserved_GiB": round(torch.cuda.max_memory_reserved() / 2**30, 3),
+    }
 
 
 if __name__ == "__main__":

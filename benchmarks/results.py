@@ -51,19 +51,24 @@ FEW = 10
 
 
 def save(result: Result, folder: Path = FOLDER) -> Path:
-    """Write a new file, `<date>-<benchmark>.json`, numbered where the day has one already."""
-    date = machine.today()
-    names = (f"{date}-{result.benchmark}{f'-{n}' if n > 1 else ''}.json" for n in count(1))
-    path = next(folder / name for name in names if not (folder / name).exists())
-    write(path, result, date)
+    """Write a new file: nothing that is there is written over."""
+    path = free_path(result.benchmark, folder)
+    write(path, result)
     return path
 
 
-def write(path: Path, result: Result, date: str) -> None:
+def free_path(benchmark: str, folder: Path = FOLDER) -> Path:
+    """`<date>-<benchmark>.json`, numbered where the day has one already."""
+    start = f"{machine.today()}-{benchmark}"
+    names = (f"{start}{f'-{number}' if number > 1 else ''}.json" for number in count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
+
+
+def write(path: Path, result: Result) -> None:
     """Write a result to a file of one's own choice."""
     content = {
         "benchmark": result.benchmark,
-        "date": date,
+        "date": machine.today(),
         "machine": machine.describe(),
         "settings": result.settings,
         "notes": result.notes,
