@@ -165,6 +165,7 @@ def run_case(case: Case, extra: Sequence[str], steps: int) -> dict[str, Any]:
         found = json.loads(figures.read_text("utf-8"))
     names = ("ms_per_step", "images_per_s", "peak_GiB", "reserved_GiB", "import_s", "load_s",
              "set_up_s", "first_step_s", "adapter_sha256", "device")  # fmt: skip
+    found["adapter_sha256"] = found["adapter_sha256"][:19]
     return {name.replace("_", " "): found[name] for name in names}
 
 
