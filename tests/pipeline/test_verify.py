@@ -129,6 +129,7 @@ def test_in_a_fresh_clone_with_pull_a_commit_is_reproduced(project: Project):
     assert len(clone.run("git", "worktree", "list").stdout.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_tampered_with_together_with_its_lock_is_found(project, back):
     adapter = project.root / "out/adapter.safetensors"
     data = bytearray(adapter.read_bytes())
@@ -234,6 +235,7 @@ def test_another_or_no_base_model_at_the_commits_path_is_refused_by_name(project
     assert "base.model = models/own: there is no " in what
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_no_answer_and_shows_its_last_lines(project: Project, back):
     file = project.root / "lora_recipes/stages/__init__.py"
     assert file.read_text() == ""
