@@ -44,6 +44,7 @@ class Trained:
         (root / ".dvc/config").write_text("[core]\n    analytics = false\n")
         (root / ".gitignore").write_text("/out/adapter.safetensors\n/out/snapshots/\n/.dvc/cache\n")
         (root / "out").mkdir()
+        (root / "dvc.yaml").write_text("stages: {}\n")
 
     @property
     def adapter(self) -> Path:

@@ -355,8 +355,6 @@ def test_the_command_prints_the_commit_and_exits_by_the_answer(
 ):
     project.train(1.0)
     first = project.commit("first")
-    (project.root / "dvc.yaml").touch()
-    (project.root / ".dvc").mkdir(exist_ok=True)
     monkeypatch.chdir(project.root)
     assert main(["trace", "out/adapter.safetensors"]) == 0
     assert first[:10] in capsys.readouterr().out
