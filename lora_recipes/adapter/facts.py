@@ -12,6 +12,7 @@ import numpy as np
 
 from lora_recipes.adapter.arrays import Array, read_arrays
 from lora_recipes.adapter.delta import alpha, norm, rank
+from lora_recipes.adapter.drift import plain
 from lora_recipes.adapter.hashes import Hashes, file_hashes
 from lora_recipes.adapter.header import Stated, recipe_of, stated
 from lora_recipes.adapter.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
@@ -85,7 +86,7 @@ class Facts:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that is not finite becomes its name."""
-        plain = asdict(self) | {
+        values = asdict(self) | {
             "total_norm": self.total_norm,
             "data_hash_agrees": self.hashes.data == self.data_hash_stated
             if self.data_hash_stated
@@ -95,7 +96,8 @@ class Facts:
                 for question, answer in self.stated.items()
             },
         }
-        return {key: _plain(value) for key, value in plain.items()}
+        found: dict[str, Any] = plain(values)
+        return found
 
 
 def look(path: Path) -> Facts:
@@ -175,13 +177,3 @@ def _text_widths(found: Layout, header: Header) -> tuple[int, ...]:
 def _not_finite(arrays: Mapping[str, Array]) -> dict[str, int]:
     counts = {name: int(np.count_nonzero(~np.isfinite(v))) for name, v in sorted(arrays.items())}
     return {name: count for name, count in counts.items() if count}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value
