@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -103,11 +104,14 @@ def linger(file: Path) -> None:
 
 
 LINGER = """
+import signal
 import sys
 from pathlib import Path
 from lora_recipes.dataset.processes import in_order
 from tests.dataset.test_processes import linger
 if __name__ == "__main__":
+    # a shell's background job, as these tests may be, ignores Ctrl-C, and so do its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     files = [Path(sys.argv[1], str(number)) for number in range(500)]
     try:
         with in_order(linger, files, 2) as results:
@@ -130,15 +134,20 @@ def test_ctrl_c_and_a_killed_parent_leave_no_process_behind(tmp_path, end):
         text=True,
         start_new_session=True,
     )
-    _until(lambda: len(_pids(pids)) >= 2)
-    if end == signal.SIGINT:
-        os.killpg(parent.pid, end)  # a terminal sends it to the children too
-    else:
-        parent.kill()
-    _, stderr = parent.communicate(timeout=20)
-    if end == signal.SIGINT:
-        assert stderr == "stopped\n", "the children say nothing"
-    _until(lambda: not any(map(_alive, _pids(pids))))
+    try:
+        _until(lambda: len(_pids(pids)) >= 2)
+        if end == signal.SIGINT:
+            os.killpg(parent.pid, end)  # a terminal sends it to the children too
+        else:
+            parent.kill()
+        _, stderr = parent.communicate(timeout=20)
+        if end == signal.SIGINT:
+            assert stderr == "stopped\n", "the children say nothing"
+        _until(lambda: not any(map(_alive, _pids(pids))))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.communicate()
 
 
 def _pids(folder: Path) -> set[int]:

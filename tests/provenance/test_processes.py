@@ -68,7 +68,9 @@ def test_every_variable_that_git_calls_local_is_left_out_but_for_settings():
 
 def test_lines_come_as_they_are_printed_and_the_last_ones_are_kept(tmp_path: Path):
     said: list[str] = []
-    program = "import sys\nfor n in range(40): print('line', n)\nsys.exit('no, \\u00fc')"
+    program = (
+        "import sys\nfor n in range(40): print('line', n, flush=True)\nsys.exit('no, \\u00fc')"
+    )
     done = follow([sys.executable, "-c", program], tmp_path, os.environ, said.append)
     assert said == [*(f"line {n}" for n in range(40)), "no, ü"]
     assert done.code == 1
