@@ -120,7 +120,7 @@ def _training(case: Case) -> tuple[Any, Any]:
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.recipe.sections.lora import Lora
     from lora_recipes.recipe.sections.train import Train
-    from lora_recipes.train.fast_lora import speed_up
+    from lora_recipes.train.fast import speed_up
     from lora_recipes.train.module import Denoiser, Denoising, Diffusion
     from lora_recipes.train.optimizers import build_optimizer
 

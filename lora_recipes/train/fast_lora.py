@@ -3,7 +3,8 @@
 peft computes base(x) + up(down(x)) · scale as three matrix products, a product and a sum, and
 walks through dropout, variants and several adapters on the way. There is one adapter and none of
 the rest here, and the last product, the scaling and the sum are one operation of the matrix
-library. On a CPU a training step takes about a tenth less; on a GPU it is two kernels less per
+library. The input is made a matrix once for all three products, and the weights are looked up
+once. On a CPU a training step takes a tenth to a fifth less; on a GPU it is two kernels less per
 layer in each direction.
 
 M: rows of the input, all of its axes but the last; I: inputs; O: outputs; R: rank.
@@ -11,6 +12,7 @@ M: rows of the input, all of its axes but the last; I: inputs; O: outputs; R: ra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -55,20 +57,38 @@ class WideLinear(torch.autograd.Function):
         return of_x, of_weight
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What a layer multiplies with: its own parameters, found once instead of at each step."""
+
+    adapter: str
+    """The name that peft knows the adapter by."""
+    down_RI: nn.Parameter
+    up_OR: nn.Parameter
+    base_OI: nn.Parameter
+    bias_O: nn.Parameter | None
+
+
 class FastLinear(Linear):
     """peft's LoRA layer around a linear layer, for one plain adapter."""
 
+    weights: Weights
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """base(x) + scale · up(down(x)): base in its own precision, the adapter in float32."""
-        if self.disable_adapters:
-            return self.base_layer(x)
-        (name,) = self.active_adapters
-        down, up = self.lora_A[name].weight, self.lora_B[name].weight
-        base = self.base_layer(x)
-        widens = x.dtype != down.dtype
-        down_MR = (WideLinear.apply if widens else F.linear)(x, down).flatten(0, -2)
-        summed = add_product(base.to(up.dtype).flatten(0, -2), down_MR, up, self.scaling[name])
-        return summed.view(base.shape).to(base.dtype)
+        own = self.weights
+        x_MI = x.flatten(0, -2)
+        out_MO = F.linear(x_MI, own.base_OI, own.bias_O)
+        if not self.disable_adapters:
+            out_MO = self._adapted(x_MI, out_MO, self.scaling[own.adapter])
+        return out_MO if x.ndim == 2 else out_MO.view(*x.shape[:-1], -1)
+
+    def _adapted(self, x_MI: Tensor, base_MO: Tensor, scale: float) -> Tensor:
+        down_RI, up_OR = self.weights.down_RI, self.weights.up_OR
+        if x_MI.dtype == down_RI.dtype:
+            return add_product(base_MO, F.linear(x_MI, down_RI), up_OR, scale)
+        down_MR = WideLinear.apply(x_MI, down_RI)
+        return add_product(base_MO.to(up_OR.dtype), down_MR, up_OR, scale).to(base_MO.dtype)
 
 
 def speed_up(unet: nn.Module) -> None:
@@ -78,6 +98,10 @@ def speed_up(unet: nn.Module) -> None:
     """
     for module in unet.modules():
         if type(module) is Linear and _is_plain(module):
+            (adapter,) = module.lora_A
+            down, up = module.lora_A[adapter].weight, module.lora_B[adapter].weight
+            base = module.base_layer
+            module.weights = Weights(adapter, down, up, base.weight, base.bias)
             module.__class__ = FastLinear
 
 
@@ -85,6 +109,7 @@ def _is_plain(layer: Linear) -> bool:
     """Whether peft would do no more than `FastLinear` does."""
     return (
         len(layer.lora_A) == 1
+        and type(layer.base_layer) is nn.Linear
         and not layer.lora_variant
         and not layer.merged
         and not layer.fan_in_fan_out

@@ -30,7 +30,7 @@ from lora_recipes.train.callbacks import (
     Progress,
 )
 from lora_recipes.train.checkpoints import Checkpoints
-from lora_recipes.train.fast_lora import speed_up
+from lora_recipes.train.fast import speed_up
 from lora_recipes.train.group import (
     ACCELERATORS,
     add_up,
