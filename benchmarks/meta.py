@@ -32,6 +32,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from lora_recipes.recipe.sections.compute import Checkpointing
+
 CEILINGS = Path(__file__).with_name("ceilings.json")
 SLACK = 0.98
 """A figure below this part of its ceiling is progress that the ceiling should keep."""
@@ -48,12 +50,13 @@ class Case:
     batch: int = 1
     rank: int = 32
     targets: str = "attention"
-    checkpointing: bool = False
+    checkpointing: Checkpointing = False
 
 
 CASES = {
     "1024, batch 1, rank 32, attention, adafactor": Case(),
     "the same, checkpointed": Case(checkpointing=True),
+    "the same, feed-forward layers checkpointed": Case(checkpointing="feed_forward"),
     "1024, batch 1, rank 128, transformer, adafactor": Case(rank=128, targets="transformer"),
 }
 
@@ -120,6 +123,7 @@ def _training(case: Case) -> tuple[Any, Any]:
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.recipe.sections.lora import Lora
     from lora_recipes.recipe.sections.train import Train
+    from lora_recipes.train.checkpointing import enable_checkpointing
     from lora_recipes.train.fast import speed_up
     from lora_recipes.train.module import Denoiser, Denoising, Diffusion
     from lora_recipes.train.optimizers import build_optimizer
@@ -128,9 +132,7 @@ def _training(case: Case) -> tuple[Any, Any]:
     unet = _meta_unet(config)
     inject(unet, Lora(rank=case.rank, alpha=case.rank, targets=case.targets), seed=0)
     speed_up(unet)
-    if case.checkpointing:
-        unet.enable_gradient_checkpointing()
-        unet.train()
+    enable_checkpointing(unet, case.checkpointing)
     diffusion = Diffusion(alphas_cumprod(0.00085, 0.012, 1000), 0.13025, "epsilon", 0.0, seed=0)
     record = _record().to(META)
     module = Denoising(Denoiser(unet, torch.bfloat16), diffusion, record).to(META)

@@ -16,11 +16,13 @@ SDXL_UNET = 2_567_463_684
 ACTIVATIONS = {
     ("attention", False): int(5.337 * GIB),
     ("attention", True): int(0.511 * GIB),
+    ("attention", "feed_forward"): int(3.189 * GIB),
     ("transformer", False): int(6.428 * GIB),
     ("transformer", True): int(0.672 * GIB),
+    ("transformer", "feed_forward"): int(3.278 * GIB),
 }
 """By `lora.targets` and gradient checkpointing: the most that is alive at once on the way forward
-and back, for one picture of 1024² in bf16 at rank 32. Rank 128 needs up to 5 % more.
+and back, for one picture of 1024² in bf16 at rank 32. Rank 128 needs up to 7 % more.
 
 Counted on this project's own step by benchmarks/meta.py, whose ceilings hold it.
 """

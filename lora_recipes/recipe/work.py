@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_recipes.recipe.sections.base import Base
-from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.compute import Checkpointing, Compute
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
@@ -22,8 +22,10 @@ which grows with its square. Counted from its config, within 1 % at 1024, 768 an
 STEP = {
     ("attention", False): (2.139, 0.00113),
     ("attention", True): (2.895, 0.00151),
+    ("attention", "feed_forward"): (2.416, 0.00114),
     ("transformer", False): (2.139, 0.00253),
     ("transformer", True): (2.895, 0.00770),
+    ("transformer", "feed_forward"): (2.557, 0.00292),
 }
 """Forward, back and the adapter, in forward passes: without a rank, and for each unit of it. By
 `lora.targets` and gradient checkpointing. Counted from SDXL's config; for rank 8 to 128."""
@@ -44,7 +46,7 @@ class Shape:
     accumulation: int
     rank: int
     targets: str
-    checkpointing: bool
+    checkpointing: Checkpointing
     precision: str
     attention: str
     deterministic: bool

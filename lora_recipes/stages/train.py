@@ -203,14 +203,14 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.base.load import load_scheduler, load_unet
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.batches import Pictures
+    from lora_recipes.train.checkpointing import enable_checkpointing
     from lora_recipes.train.module import Denoiser, Diffusion
     from lora_recipes.train.run import Job
 
     schedule = load_scheduler(recipe.base, root).config
     unet = load_unet(recipe.base, root, setup.dtype, setup.device)
     inject.inject(unet, recipe.lora, recipe.train.seed)
-    if recipe.compute.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
+    enable_checkpointing(unet, recipe.compute.gradient_checkpointing)
     images = sum(stream.repeats) // recipe.train.repeats
 
     def write_adapter(path: Path, step: int | None) -> None:

@@ -31,9 +31,10 @@ class FastAttention(Attention):
 
         Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2.
         """
-        if attention_mask is not None or unknown or hidden_states.ndim != 3:
+        count, length, *rest = hidden_states.shape
+        is_picture = len(rest) > 1
+        if is_picture or attention_mask is not None or unknown:
             return super().forward(hidden_states, encoder_hidden_states, attention_mask, **unknown)
-        count, length, _ = hidden_states.shape
         own_MC = hidden_states.flatten(0, 1)
         other_MC = own_MC if encoder_hidden_states is None else encoder_hidden_states.flatten(0, 1)
         query, key, value = (

@@ -81,7 +81,7 @@ class FastLinear(Linear):
         out_MO = F.linear(x_MI, own.base_OI, own.bias_O)
         if not self.disable_adapters:
             out_MO = self._adapted(x_MI, out_MO, self.scaling[own.adapter])
-        return out_MO if x.ndim == 2 else out_MO.view(*x.shape[:-1], -1)
+        return out_MO if x_MI is x else out_MO.view(*x.shape[:-1], -1)
 
     def _adapted(self, x_MI: Tensor, base_MO: Tensor, scale: float) -> Tensor:
         down_RI, up_OR = self.weights.down_RI, self.weights.up_OR

@@ -50,6 +50,9 @@ def timed(shape: Shape, seconds: float, *, own: bool = True, steps: int = 100) -
         (1024, 128, "attention", True, 20.88),
         (1024, 32, "transformer", False, 15.01),
         (1024, 32, "transformer", True, 21.23),
+        (1024, 8, "attention", "feed_forward", 16.397),
+        (1024, 128, "attention", "feed_forward", 17.321),
+        (1024, 32, "transformer", "feed_forward", 17.917),
     ],
 )
 def test_the_work_of_a_step_is_what_was_counted_on_sdxls_config(

@@ -112,6 +112,8 @@ def test_memory_follows_precision_checkpointing_size_and_optimizer(project):
     assert memory("prepare: {resolution: 512}\n").activations == usual.activations // 4
     assert memory("train: {batch_size: 2}\n").activations == 2 * usual.activations
     assert memory("compute: {gradient_checkpointing: true}\n").activations < usual.activations / 9
+    some = memory("compute: {gradient_checkpointing: feed_forward}\n").activations
+    assert 0.55 < some / usual.activations < 0.65
     assert memory("train: {optimizer: adamw}\n").optimizer == usual.adapter
     momentum = memory("train: {adafactor: {beta1: 0.9}}\n").optimizer
     assert momentum == usual.optimizer + usual.adapter // 2

@@ -93,6 +93,7 @@ def test_the_memory_that_plan_tells_is_what_the_ceilings_of_a_step_hold():
     held = {
         False: ceilings["1024, batch 1, rank 32, attention, adafactor"]["peak_GiB"],
         True: ceilings["the same, checkpointed"]["peak_GiB"],
+        "feed_forward": ceilings["the same, feed-forward layers checkpointed"]["peak_GiB"],
     }
     for checkpointing, size in held.items():
         told = ACTIVATIONS["attention", checkpointing]

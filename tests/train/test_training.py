@@ -110,8 +110,9 @@ def test_snapshots_are_the_adapter_along_the_way(tmp_path: Path):
     assert_close(read_tensors(snapshots[0]), expected)
 
 
-def test_gradient_checkpointing_changes_no_result(tmp_path: Path, plain):
-    make_project(tmp_path, PLAIN, compute={"gradient_checkpointing": True})
+@pytest.mark.parametrize("chosen", [True, "feed_forward"])
+def test_gradient_checkpointing_changes_no_result(tmp_path: Path, plain, chosen):
+    make_project(tmp_path, PLAIN, compute={"gradient_checkpointing": chosen})
     run_stage(tmp_path)
     found = read_tensors(tmp_path / "out" / "adapter.safetensors")
     for name, tensor in plain.items():
