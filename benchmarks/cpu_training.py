@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import pairs, training_project
 from benchmarks.machine import REPOSITORY
-from benchmarks.results import Result, save, summary
+from benchmarks.results import Result, tell
 from benchmarks.training_project import CAPTION, Settings
 from lora_recipes.hashing import sha256_file
 
@@ -181,9 +181,7 @@ def main() -> int:
     settings = Settings(chosen.model, chosen.steps, photos=chosen.photos)
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder) / "project", settings, script, chosen.rounds)
-    print(summary(result))
-    if chosen.save:
-        print(save(result))
+    tell(result, chosen.save)
     return 0
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import pairs
-from benchmarks.results import Result, save, summary
+from benchmarks.results import Result, tell
 
 TARGETS = {"validate": 0.35, "explain": 0.35, "inspect": 0.35, "plan": 1.2, "dvc repro": 1.0}
 """CPU seconds."""
@@ -102,9 +102,7 @@ def main() -> int:
         project.repro()
         write_adapter(project.root / ADAPTER)
         result = measure(project.root, chosen.rounds)
-    print(summary(result))
-    if chosen.save:
-        print(save(result))
+    tell(result, chosen.save)
     return 0
 
 

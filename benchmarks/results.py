@@ -106,6 +106,13 @@ def summary(result: Result) -> str:
     return "\n".join([line.rstrip() for line in lines] + [f"note: {n}" for n in result.notes])
 
 
+def tell(result: Result, keep: bool) -> None:
+    """Print a result, and where it was kept if that was asked for."""
+    print(summary(result))
+    if keep:
+        print(save(result))
+
+
 def _section(content: dict[str, Any]) -> str:
     on = content["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in on["packages"].items())

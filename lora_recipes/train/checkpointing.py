@@ -2,7 +2,7 @@
 
 Chen et al. 2016, arXiv:1604.06174. diffusers does it block by block, which leaves almost nothing
 and computes everything twice. The feed-forward layers alone hold two fifths of SDXL's activations
-(their inner width is eight times that of the tokens) and an eighth of its forward pass.
+(their inner width is eight times that of the tokens); computing them again is an eighth of a step.
 """
 
 from __future__ import annotations

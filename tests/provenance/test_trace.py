@@ -115,7 +115,8 @@ def test_a_replaced_adapter_stands_at_no_tip(project: Trained):
     )
 
 
-def test_a_merge_that_keeps_a_parents_adapter_has_not_made_it(project: Trained):
+def side_branch(project: Trained) -> tuple[str, Path]:
+    """Train once on main and once more on a branch, and go back: that commit and its adapter."""
     project.train(1.0)
     project.commit("first")
     git(project.root, "checkout", "-qb", "side")
@@ -123,6 +124,11 @@ def test_a_merge_that_keeps_a_parents_adapter_has_not_made_it(project: Trained):
     side = project.commit("side")
     file = keep(project, "x.safetensors")
     git(project.root, "checkout", "-q", "main")
+    return side, file
+
+
+def test_a_merge_that_keeps_a_parents_adapter_has_not_made_it(project: Trained):
+    side, file = side_branch(project)
     (project.root / "other.txt").write_text("x")
     project.commit("unrelated")
     git(project.root, "merge", "-q", "--no-ff", "-m", "merge", "side")
@@ -132,25 +138,14 @@ def test_a_merge_that_keeps_a_parents_adapter_has_not_made_it(project: Trained):
 
 
 def test_a_side_branch_that_a_merge_threw_away_is_found_still(project: Trained):
-    project.train(1.0)
-    project.commit("first")
-    git(project.root, "checkout", "-qb", "side")
-    project.train(2.0)
-    side = project.commit("side")
-    file = keep(project, "x.safetensors")
-    git(project.root, "checkout", "-q", "main")
+    side, file = side_branch(project)
     git(project.root, "merge", "-q", "-s", "ours", "-m", "merge", "side")
     git(project.root, "branch", "-D", "side")
     assert commits(trace(project.root, file)) == [side]
 
 
 def test_a_merge_that_trained_anew_has_made_its_adapter(project: Trained):
-    project.train(1.0)
-    project.commit("first")
-    git(project.root, "checkout", "-qb", "side")
-    project.train(2.0)
-    project.commit("side")
-    git(project.root, "checkout", "-q", "main")
+    side_branch(project)
     (project.root / "other.txt").write_text("x")
     project.commit("unrelated")
     git(project.root, "merge", "-q", "--no-ff", "--no-commit", "side")
