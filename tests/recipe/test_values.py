@@ -245,6 +245,18 @@ IN_RANGE = "choose a value in that range; the default is "
             "a mapping with rank, alpha, targets",
             "write the keys of lora on indented lines under it",
         ),
+        (
+            "lora:\n  rank:8\n  alpha:8",
+            "lora is a text",
+            "a mapping with rank, alpha, targets",
+            "write a space after the colon: `rank: 8`",
+        ),
+        (
+            "lora: {rank:8, alpha: 8}",
+            "lora.rank:8 is not a key",
+            "one of rank, alpha, targets",
+            "write a space after the colon: `rank: 8`",
+        ),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_allowed_and_the_fix(
