@@ -99,7 +99,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.provenance.pipeline import stage_plans
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.plan import make_plan
-    from lora_recipes.stages.resolve import resolved_document
+    from lora_recipes.stages.resolve import absent_base, resolved_document
 
     resolved = resolve(root)
     for warning in resolved.warnings:
@@ -110,8 +110,11 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     if data.images == 0:
         raise UserError(data.problems)
     print("stages")
-    for stage in stage_plans(root, resolved_document(root, resolved)):
-        print(f"  {stage.fate:8}{stage.name:9}{stage.why}".rstrip())
+    document = resolved_document(root, resolved)
+    for stage in stage_plans(root, document):
+        print(stage)
+    if absent := absent_base(document, root):
+        print(f"{'base model':14}{absent}")
     print(make_plan(resolved, data.images, root, pictures=data.pictures))
     if data.problems:
         print("`dvc repro` would stop at this:", file=sys.stderr)
