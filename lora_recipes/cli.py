@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
@@ -268,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(command: Command) -> argparse.ArgumentParser:
         text = getdoc(command) or ""
         sub = commands.add_parser(command.__name__, help=text.partition("\n")[0], description=text)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, parser=sub)
         return sub
 
     sub = add(validate)
