@@ -127,11 +127,15 @@ def plan(options: argparse.Namespace, root: Path) -> int:
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.pin import look, write_listing
+    from lora_recipes.dataset.outlook import look_whole
+    from lora_recipes.dataset.pin import write_listing
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
-    manifest = look(root, resolve(root).recipe.dataset, PlainReporter())
+    recipe, report = resolve(root).recipe, PlainReporter()
+    manifest, problems = look_whole(root, recipe.dataset, recipe.prepare, report)
+    for problem in problems:
+        report.warn(f"`dvc repro` would stop at this: {problem}")
     write_listing(root, manifest)
     file = write_pin(root, options.recipe, manifest.hash)
     print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
