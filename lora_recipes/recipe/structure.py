@@ -126,7 +126,7 @@ def _null(key: Key) -> _Told:
     return (
         f"{dotted(key)} = null",
         known.allowed if known else "a mapping of keys",
-        "remove the line, or give the key a value; in a recipe, null is none",
+        "remove the line, or give the key a value; in a recipe, null is no value",
     )
 
 

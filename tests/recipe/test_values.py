@@ -273,10 +273,10 @@ def test_in_a_recipe_null_is_no_value(project):
     assert message(lambda: resolve(project.root)) == (
         "recipes/mine.yaml:5: lora.rank = null\n"
         "  allowed: a whole number from 1 to 1,024\n"
-        "  fix:     remove the line, or give the key a value; in a recipe, null is none\n"
+        "  fix:     remove the line, or give the key a value; in a recipe, null is no value\n"
         "recipes/mine.yaml:6: train = null\n"
         "  allowed: a mapping of keys\n"
-        "  fix:     remove the line, or give the key a value; in a recipe, null is none"
+        "  fix:     remove the line, or give the key a value; in a recipe, null is no value"
     )
 
 
