@@ -134,19 +134,20 @@ def _problems(folder: Path, bad: list[tuple[Entry, Unreadable]]) -> list[Problem
 
 
 def _not_read(folder: Path, reason: str, files: list[Entry]) -> Problem:
-    first, jpeg = shlex.quote(files[0].path), shlex.quote(f"{files[0].stem}.jpg")
-    example = f"for example `magick {first} {jpeg}`"
-    if len(files) == 1:
-        return Problem(
-            where=f"{shown(folder)}/{files[0].path}",
-            what=reason,
-            fix=f"convert it to JPEG or PNG, {example}, and take it out of the data folder",
-        )
+    one = len(files) == 1
+    first = f"{shown(folder)}/{files[0].path}"
+    example = ""
+    if not files[0].file.with_suffix(".jpg").exists():  # which the command would write over
+        jpeg = f"{shown(folder)}/{files[0].stem}.jpg"
+        example = f", for example `magick {shlex.quote(first)} {shlex.quote(jpeg)}`,"
+    them = "it" if one else "them"
+    names = ", ".join(file.path for file in files)
     return Problem(
-        where=shown(folder),
-        what=f"{len(files)} pictures {reason.replace('holds', 'hold', 1)}: "
-        + ", ".join(file.path for file in files),
-        fix=f"convert them to JPEG or PNG, {example}, and take them out of the data folder",
+        where=first if one else shown(folder),
+        what=reason
+        if one
+        else f"{len(files)} pictures {reason.replace('holds', 'hold', 1)}: {names}",
+        fix=f"convert {them} to JPEG or PNG{example} and take {them} out of the data folder",
     )
 
 

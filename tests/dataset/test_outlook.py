@@ -91,13 +91,19 @@ def test_pin_warns_of_pictures_that_will_be_refused(root, capsys):
     put(root, "params.yaml", f"recipe: any\ndata: data/my\n{overrides.replace('104', '96')}")
     assert cli.main(["pin"]) == 0
     assert "would stop" not in capsys.readouterr().err
+    put(root / "data/my", "c.png", photo(60, 60, 3))
+    put(root / "data/my", "d.png", b"")
+    assert cli.main(["pin"]) == 1
+    err = capsys.readouterr().err
+    assert "data/my/d.png: is empty (0 bytes)\n" in err
+    assert "pictures smaller than prepare.resolution, 96×96: c.png (60×60)\n" in err
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 NOT_READ = (
     "data/my: 2 pictures hold HEIC, which is not read: IMG 1.HEIC, b.hif\n"
-    "  fix:     convert them to JPEG or PNG, for example `magick 'IMG 1.HEIC' 'IMG 1.jpg'`, and "
-    "take them out of the data folder"
+    "  fix:     convert them to JPEG or PNG, for example "
+    "`magick 'data/my/IMG 1.HEIC' 'data/my/IMG 1.jpg'`, and take them out of the data folder"
 )
 
 
@@ -114,8 +120,13 @@ def test_one_picture_in_a_format_that_is_not_read_is_named(root):
     put(root / "data/my", "sub/b.heif", HEIC)
     assert told(ask(root)) == (
         "data/my/sub/b.heif: holds HEIC, which is not read\n"
-        "  fix:     convert it to JPEG or PNG, for example `magick sub/b.heif sub/b.jpg`, and "
-        "take it out of the data folder"
+        "  fix:     convert it to JPEG or PNG, for example "
+        "`magick data/my/sub/b.heif data/my/sub/b.jpg`, and take it out of the data folder"
+    )
+    put(root / "data/my", "sub/b.jpg", data_of(photo(100, 100, 4), "JPEG"))
+    assert told(ask(root)) == (
+        "data/my/sub/b.heif: holds HEIC, which is not read\n"
+        "  fix:     convert it to JPEG or PNG and take it out of the data folder"
     )
 
 
