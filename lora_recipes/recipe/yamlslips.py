@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_UNSPACED = re.compile(r"([A-Za-z_][\w.]*):([^\s:].*)")
+_UNSPACED = re.compile(r"([A-Za-z_][\w.]*):(?!//|\\)([^\s:].*)")
+"""Neither a web address nor a Windows path."""
 _WORDS = re.compile(r"([A-Za-z_]\w*)(?:\s+([^:]*))?")
 
 _STRUCTURE = (

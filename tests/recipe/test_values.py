@@ -252,6 +252,12 @@ IN_RANGE = "choose a value in that range; the default is "
             "write a space after the colon: `rank: 8`",
         ),
         (
+            "lora: https://example.org/lora",
+            "lora is a text",
+            "a mapping with rank, alpha, targets",
+            "write the keys of lora on indented lines under it",
+        ),
+        (
             "lora: {rank:8, alpha: 8}",
             "lora.rank:8 is not a key",
             "one of rank, alpha, targets",
