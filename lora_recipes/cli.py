@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
@@ -99,7 +101,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.provenance.pipeline import stage_plans
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.plan import make_plan
-    from lora_recipes.stages.resolve import resolved_document
+    from lora_recipes.stages.resolve import absent_base, resolved_document
 
     resolved = resolve(root)
     for warning in resolved.warnings:
@@ -110,8 +112,11 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     if data.images == 0:
         raise UserError(data.problems)
     print("stages")
-    for stage in stage_plans(root, resolved_document(root, resolved)):
-        print(f"  {stage.fate:8}{stage.name:9}{stage.why}".rstrip())
+    document = resolved_document(root, resolved)
+    for stage in stage_plans(root, document):
+        print(stage)
+    if absent := absent_base(document, root):
+        print(f"{'base model':14}{absent}")
     print(make_plan(resolved, data.images, root, pictures=data.pictures))
     if data.problems:
         print("`dvc repro` would stop at this:", file=sys.stderr)
@@ -122,11 +127,15 @@ def plan(options: argparse.Namespace, root: Path) -> int:
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.pin import look, write_listing
+    from lora_recipes.dataset.outlook import look_whole
+    from lora_recipes.dataset.pin import write_listing
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
-    manifest = look(root, resolve(root).recipe.dataset, PlainReporter())
+    recipe, report = resolve(root).recipe, PlainReporter()
+    manifest, problems = look_whole(root, recipe.dataset, recipe.prepare, report)
+    for problem in problems:
+        report.warn(f"`dvc repro` would stop at this: {problem}")
     write_listing(root, manifest)
     file = write_pin(root, options.recipe, manifest.hash)
     print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
@@ -265,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(command: Command) -> argparse.ArgumentParser:
         text = getdoc(command) or ""
         sub = commands.add_parser(command.__name__, help=text.partition("\n")[0], description=text)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, parser=sub)
         return sub
 
     sub = add(validate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from lora_recipes.dataset.cache import StatCache
@@ -12,7 +13,7 @@ from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import Facts, examine, version
 from lora_recipes.dataset.find import OTHER_METADATA, Entry, Found, find, folder_repeats, shown
-from lora_recipes.dataset.geometry import shape
+from lora_recipes.dataset.geometry import Size, shape
 from lora_recipes.dataset.manifest import HELDOUT, OTHERS, TRAIN, Image, Manifest, make
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -33,13 +34,20 @@ SOURCES = {
 }
 
 
-def build(folder: Path, dataset: Dataset, cache_file: Path, report: Reporter) -> Manifest:
+def build(
+    folder: Path,
+    dataset: Dataset,
+    cache_file: Path,
+    report: Reporter,
+    readable: Callable[[dict[str, Size]], None] = lambda sizes: None,
+) -> Manifest:
     """Read a data folder: every picture, every caption.
 
     Args:
         folder: the data folder.
         dataset: the recipe's section: trigger, template, roles. Its pin is not looked at.
         cache_file: where facts about untouched files are kept, under `.lora/`.
+        readable: is told the size of each picture that can be read, before others are refused.
 
     Raises:
         UserError: all problems at once: damaged files, captions that are missing, doubled or not
@@ -48,6 +56,7 @@ def build(folder: Path, dataset: Dataset, cache_file: Path, report: Reporter) ->
     found = find(folder, dataset)
     cache = StatCache(cache_file, version())
     facts, problems = examine(folder, found.images, cache, report)
+    readable({path: (fact.width, fact.height) for path, fact in facts.items()})
     hashes = {path: Hashes(fact.sha256, fact.md5) for path, fact in facts.items()}
     hashes |= hashes_of([*found.captions, *found.metadata, *found.others], cache)
     cache.save()

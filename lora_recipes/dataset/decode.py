@@ -44,6 +44,10 @@ class Unreadable(Exception):
         return self.reason
 
 
+class NotRead(Unreadable):
+    """A picture in a format that is not read."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture."""
@@ -111,7 +115,7 @@ def decode(
     Raises:
         Unreadable: no picture, damaged, unsupported, or more than `MAX_PIXELS`.
     """
-    name = _known_format(data, suffix)
+    name = known_format(data, suffix)
     notes = []
     if suffix and suffix not in SUFFIXES[name]:
         notes.append(f"named {suffix} but holding {name}, which is what counts")
@@ -149,7 +153,13 @@ def pixel_hash(image: Image.Image) -> str:
     return "sha256:" + hasher.hexdigest()
 
 
-def _known_format(data: bytes, suffix: str) -> str:
+def known_format(data: bytes, suffix: str) -> str:
+    """The format of a picture's bytes, of which the first 32 are enough.
+
+    Raises:
+        Unreadable: it is none.
+        NotRead: a format that is not read.
+    """
     if not data:
         raise Unreadable("is empty (0 bytes)", "copy it again from where it came, or delete it")
     name = sniff(data[:32])
@@ -159,7 +169,7 @@ def _known_format(data: bytes, suffix: str) -> str:
             "give it its right suffix, or move it out of the data folder",
         )
     if name not in SUFFIXES:
-        raise Unreadable(f"holds {name}, which is not read", "convert it to JPEG or PNG")
+        raise NotRead(f"holds {name}, which is not read", "convert it to JPEG or PNG")
     return name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from PIL import Image
 
 from lora_recipes.dataset import colour, decode
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.dataset.decode import Unreadable
-from lora_recipes.dataset.find import Entry, shown
+from lora_recipes.dataset.decode import NotRead, Unreadable
+from lora_recipes.dataset.find import UNREAD, Entry, shown
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
@@ -77,12 +78,12 @@ def examine(
     """
     facts: dict[str, Facts] = {}
     new: list[tuple[Entry, os.stat_result]] = []
-    problems = []
+    bad: list[tuple[Entry, Unreadable]] = []
     for entry in images:
         try:
             before = entry.file.stat()
         except OSError as error:
-            problems.append(_problem(folder, entry, _closed(error)))
+            bad.append((entry, _closed(error)))
             continue
         known = _facts(cache.get(entry.file, before))
         if known is None:
@@ -100,9 +101,9 @@ def examine(
                 facts[entry.path] = result
                 cache.put(entry.file, before, asdict(result))
             else:
-                problems.append(_problem(folder, entry, result))
+                bad.append((entry, result))
             bar.advance()
-    return facts, problems
+    return facts, _problems(folder, bad)
 
 
 def _examine_one(entry: Entry) -> Facts | Unreadable:
@@ -119,8 +120,50 @@ def _closed(error: OSError) -> Unreadable:
     return Unreadable(f"cannot be read: {error.strerror or error}", "make the file readable")
 
 
-def _problem(folder: Path, entry: Entry, why: Unreadable) -> Problem:
-    return Problem(where=f"{shown(folder)}/{entry.path}", what=why.reason, fix=why.fix)
+def _problems(folder: Path, bad: list[tuple[Entry, Unreadable]]) -> list[Problem]:
+    """One problem a file, but one for all files of a format that is not read."""
+    problems = []
+    not_read: dict[str, list[Entry]] = {}
+    for entry, why in bad:
+        if isinstance(why, NotRead):
+            not_read.setdefault(why.reason, []).append(entry)
+        else:
+            where = f"{shown(folder)}/{entry.path}"
+            problems.append(Problem(where=where, what=why.reason, fix=why.fix))
+    return problems + [_not_read(folder, reason, files) for reason, files in not_read.items()]
+
+
+def _not_read(folder: Path, reason: str, files: list[Entry]) -> Problem:
+    one = len(files) == 1
+    first = f"{shown(folder)}/{files[0].path}"
+    example = ""
+    if not files[0].file.with_suffix(".jpg").exists():  # which the command would write over
+        jpeg = f"{shown(folder)}/{files[0].stem}.jpg"
+        example = f", for example `magick {shlex.quote(first)} {shlex.quote(jpeg)}`,"
+    them = "it" if one else "them"
+    names = ", ".join(file.path for file in files)
+    return Problem(
+        where=first if one else shown(folder),
+        what=reason
+        if one
+        else f"{len(files)} pictures {reason.replace('holds', 'hold', 1)}: {names}",
+        fix=f"convert {them} to JPEG or PNG{example} and take {them} out of the data folder",
+    )
+
+
+def not_read(folder: Path, images: list[Entry]) -> list[Problem]:
+    """Of the pictures whose names and first bytes tell a format that is not read; quickly."""
+    bad: list[tuple[Entry, Unreadable]] = []
+    for entry in images:
+        if entry.suffix in UNREAD:
+            try:
+                with entry.file.open("rb") as file:
+                    decode.known_format(file.read(32), entry.suffix)
+            except NotRead as why:
+                bad.append((entry, why))
+            except (OSError, Unreadable):
+                continue  # for the dataset stage to tell
+    return _problems(folder, bad)
 
 
 def facts_of(data: bytes, suffix: str) -> Facts:

@@ -19,7 +19,7 @@ READ = frozenset(
 )
 """Suffixes of the formats that are read (JPEG, PNG, WebP, TIFF, BMP, AVIF)."""
 
-UNREAD = frozenset({".gif", ".heic", ".heif", ".jxl", ".jp2"})
+UNREAD = frozenset({".gif", ".heic", ".heif", ".hif", ".jxl", ".jp2"})
 """Suffixes of pictures that are not read: an error, because leaving them out would be silent."""
 
 CAPTION = frozenset({".txt", ".caption"})

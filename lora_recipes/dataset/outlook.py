@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_recipes.dataset.decode import pixels_in
-from lora_recipes.dataset.examine import unseen
+from lora_recipes.dataset.examine import not_read, unseen
 from lora_recipes.dataset.find import find, shown
+from lora_recipes.dataset.geometry import Size
+from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
-from lora_recipes.dataset.prepare import check_sizes
+from lora_recipes.dataset.prepare import size_problems
 from lora_recipes.dataset.select import repeats_by_name
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.params import data_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
-from lora_recipes.reporting import Quiet
+from lora_recipes.reporting import Quiet, Reporter
 
 A_MOMENT = 25_000_000
 """Pixels that are decoded for a plan: about 0.1 s."""
@@ -46,14 +48,33 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     report = Quiet()
     problems: list[Problem] = []
     try:
-        new = unseen(find(folder, dataset).images, facts_file(root))
+        images = find(folder, dataset).images
+        new = unseen(images, facts_file(root))
         if sum(pixels_in(entry.file) for entry in new) > A_MOMENT:
             report.warn(f"{len(new)} pictures are new; what is in them, `dvc repro` will tell")
+            problems += not_read(folder, images)
         else:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
     return Outlook(len(repeats), sum(repeats), report.warned, problems)
+
+
+def look_whole(
+    root: Path, dataset: Dataset, prepare: Prepare, report: Reporter
+) -> tuple[Manifest, list[Problem]]:
+    """The manifest, and what the prepare stage would stop at.
+
+    Raises:
+        UserError: there can be no manifest; what prepare would stop at is told too.
+    """
+    sizes: dict[str, Size] = {}
+    try:
+        manifest = look(root, dataset, report, sizes.update)
+    except UserError as error:
+        too = size_problems(sizes, prepare, Quiet())
+        raise UserError([*error.problems, *too]) from error
+    return manifest, size_problems(sizes, prepare, report)
 
 
 def _not_here(folder: Path) -> list[Problem]:
@@ -73,14 +94,9 @@ def _problems(
     root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
 ) -> list[Problem]:
     """Of the pin and of the sizes, both at once."""
-    manifest = look(root, dataset, report)
-    problems: list[Problem] = []
+    manifest, of_sizes = look_whole(root, dataset, prepare, report)
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:
-        problems += error.problems
-    try:
-        check_sizes(manifest, prepare, report)
-    except UserError as error:
-        problems += error.problems
-    return problems
+        return [*error.problems, *of_sizes]
+    return of_sizes

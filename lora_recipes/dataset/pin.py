@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.find import shown
+from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
@@ -35,9 +37,17 @@ def accept(root: Path, dataset: Dataset) -> Manifest:
     return manifest
 
 
-def look(root: Path, dataset: Dataset, report: Reporter) -> Manifest:
-    """The manifest of the project's data as they are now. Facts are kept under `.lora/`."""
-    return build(data_folder(root), dataset, facts_file(root), report)
+def look(
+    root: Path,
+    dataset: Dataset,
+    report: Reporter,
+    readable: Callable[[dict[str, Size]], None] = lambda sizes: None,
+) -> Manifest:
+    """The manifest of the project's data as they are now. Facts are kept under `.lora/`.
+
+    `readable` is told the size of each picture that can be read, before others are refused.
+    """
+    return build(data_folder(root), dataset, facts_file(root), report, readable)
 
 
 def facts_file(root: Path) -> Path:

@@ -129,8 +129,15 @@ def check_sizes(manifest: manifests.Manifest, settings: Prepare, report: Reporte
     Raises:
         UserError: pictures are too small, too narrow or of another shape; all are named.
     """
-    target = target_size(settings.resolution)
     sizes = {image.path: (image.width, image.height) for image in manifest.images}
+    problems = size_problems(sizes, settings, report)
+    if problems:
+        raise UserError(problems)
+
+
+def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
+    """What keeps pictures of these sizes, by path, from becoming training pictures."""
+    target = target_size(settings.resolution)
     small = [path for path, size in sizes.items() if is_smaller(size, target)]
     wanted = f"{target[0]}×{target[1]}"
     problems = []
@@ -162,8 +169,7 @@ def check_sizes(manifest: manifests.Manifest, settings: Prepare, report: Reporte
                 fix="crop them yourself",
             )
         )
-    if problems:
-        raise UserError(problems)
+    return problems
 
 
 def _with_sizes(paths: list[str], sizes: dict[str, Size]) -> str:

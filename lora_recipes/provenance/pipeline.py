@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ sys.exit(main(["status", "--json", *sys.argv[1:]]))
 OUTPUTS = ("outs", "metrics", "plots")
 """What DVC calls the kinds of files that a stage makes."""
 
+WIDTH = 96
+"""Of a printed line."""
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -38,6 +42,17 @@ class StagePlan:
     """`run`, `may run` (if an earlier stage's output changes), or `keep`."""
     why: str
     """The keys or files that changed, or nothing."""
+
+    def __str__(self) -> str:
+        head = f"  {self.fate:8}{self.name:9}"
+        lines = textwrap.wrap(
+            head + self.why,
+            WIDTH,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return "\n".join(lines)
 
 
 def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:

@@ -15,7 +15,7 @@ from lora_recipes.recipe.merge import Merged, lookup, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
-from lora_recipes.recipe.rule import Moment
+from lora_recipes.recipe.rule import Level, Moment
 from lora_recipes.recipe.rules import broken
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.structure import Checked, check_params, check_recipe
@@ -163,12 +163,17 @@ def _build(root: Path, layers: list[Checked], moment: Moment) -> _Built:
     def where(key: Key) -> str:
         return merged.where(key) or own.shown
 
-    def placed(problems: Iterator[Problem]) -> Iterator[Problem]:
-        return (replace(problem, where=problem.where or own.shown) for problem in problems)
-
     recipe, wrong = validate(Recipe, merged.values, (), where, lambda key: lookup(merged.raw, key))
     looked_at = recipe or without(merged.values, wrong)
     bad = {dotted(names_only(key)) for key in wrong}.union(merged.bad, *(it.bad for it in layers))
+
+    def found(level: Level) -> Iterator[Problem]:
+        at_run = layers[0].source.where
+        rules = broken(
+            looked_at, root, merged.where, level=level, moment=moment, at_run=at_run, bad=bad
+        )
+        return (replace(problem, where=problem.where or own.shown) for problem in rules)
+
     return _Built(
         recipe=recipe,
         merged=merged,
@@ -176,10 +181,10 @@ def _build(root: Path, layers: list[Checked], moment: Moment) -> _Built:
             *(problem for layer in layers for problem in layer.problems),
             *merged.problems,
             *wrong.values(),
-            *placed(broken(looked_at, root, merged.where, level="error", moment=moment, bad=bad)),
+            *found("error"),
         ],
         warnings=[
-            *placed(broken(looked_at, root, merged.where, level="warning", moment=moment, bad=bad)),
+            *found("warning"),
             *outside_advised(looked_at, where),
         ],
         where=where,

@@ -30,7 +30,8 @@ _INTRODUCTION = """\
 
 A recipe is a file `recipes/<name>.yaml`; keys that it leaves out have their defaults. The same
 keys, but for the first five, can be overridden in `params.yaml`, where `null` means "the recipe's
-own". Outside the *allowed* values a recipe is refused; outside the *advised* ones it is warned
+own". `none` is a value itself: `trigger: none` takes the recipe's trigger away, `trigger: null`
+keeps it. Outside the *allowed* values a recipe is refused; outside the *advised* ones it is warned
 about (`lora-recipes validate --strict`: refused). `lora-recipes explain <key>` prints what stands
 here. Keys can take values from others: `alpha: ${lora.rank}`.
 """

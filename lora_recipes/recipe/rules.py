@@ -35,6 +35,7 @@ def broken(
     *,
     level: Level,
     moment: Moment,
+    at_run: Callable[[Key], str] | None = None,
     bad: Iterable[str] = (),
 ) -> Iterator[Problem]:
     """A problem for each rule that a recipe breaks.
@@ -45,6 +46,7 @@ def broken(
         where: finds `file:line` of a key; empty where no file sets it.
         level: errors or warnings.
         moment: `recipe` for a recipe by itself, `run` for one that params.yaml completed.
+        at_run: finds the place in params.yaml, where what a recipe left to its user is mended.
         bad: dotted keys with problems of their own; rules about them wait.
     """
     bad = list(bad)
@@ -59,8 +61,11 @@ def broken(
             key: Key = tuple(name)
             if finding.position is not None:
                 key, value = (*key, finding.position), value[finding.position]
+            place = where(key) or _nearest_place(rule, finding, where)
+            if rule.moment == "run" and at_run is not None:
+                place = at_run(key)
             yield Problem(
-                where=where(key) or _nearest_place(rule, finding, where),
+                where=place,
                 what=f"{dotted(key)} = {show(value)}{finding.beside}",
                 allowed=finding.allowed,
                 fix=finding.fix,

@@ -101,17 +101,15 @@ def prompts_use_known_words(recipe: Recipe, root: Path) -> Iterator[Finding]:
 def prompts_need_their_trigger(recipe: Recipe, root: Path) -> Iterator[Finding]:
     """A prompt with `{trigger}` needs `dataset.trigger`. A recipe may leave it to its user; a run
     may not. A class word may be missing: its place stays empty."""
-    if recipe.dataset.trigger != "none":
-        return
-    for position, prompt in enumerate(recipe.sample.prompts):
-        if "trigger" in placeholders(prompt):
-            yield Finding(
-                "sample.prompts",
-                "{trigger} only where dataset.trigger is given",
-                "set dataset.trigger in params.yaml, or write prompts without {trigger}",
-                " beside dataset.trigger = none",
-                position=position,
-            )
+    prompts = [text for text in recipe.sample.prompts if "trigger" in placeholders(text)]
+    if prompts and recipe.dataset.trigger == "none":
+        yield Finding(
+            "dataset.trigger",
+            "the word for your subject, where sample.prompts hold {trigger}",
+            "write, for example, `trigger: zwk` under dataset: in params.yaml, or give prompts "
+            "without {trigger} under sample: there",
+            f" beside sample.prompts with {{trigger}}, such as `{prompts[0]}`",
+        )
 
 
 @rule("dataset.heldout", "dataset.others")

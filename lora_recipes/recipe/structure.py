@@ -12,6 +12,7 @@ from lora_recipes.recipe.fields import recipe_keys, runtime_keys, section_texts,
 from lora_recipes.recipe.model import HEAD, SECTIONS
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
+from lora_recipes.recipe.yamlslips import spaced
 
 PARAMS_KEYS = ("recipe", "data", *SECTIONS, "runtime")
 """What params.yaml may hold at its top."""
@@ -115,6 +116,8 @@ def _unknown(key: Key, known: tuple[str, ...]) -> _Told:
         otherwise = f"write it under {elsewhere[0].rpartition('.')[0] or 'nothing'}:"
         return f"{dotted(key)} is not a key", "one of " + ", ".join(known), otherwise
     fix = did_you_mean(name, known, otherwise) if name not in recipe_keys() else otherwise
+    if meant := spaced(name):
+        fix = f"write a space after the colon: `{meant}`"
     return f"{dotted(key)} is not a key", "one of " + ", ".join(known), fix
 
 
@@ -123,16 +126,15 @@ def _null(key: Key) -> _Told:
     return (
         f"{dotted(key)} = null",
         known.allowed if known else "a mapping of keys",
-        "remove the line, or give the key a value; in a recipe, null is none",
+        "remove the line, or give the key a value; in a recipe, null is no value",
     )
 
 
 def _not_a_section(key: Key, value: Any, children: tuple[str, ...]) -> _Told:
-    return (
-        f"{dotted(key)} is {describe(value)}",
-        "a mapping with " + ", ".join(children),
-        f"write the keys of {dotted(key)} on indented lines under it",
-    )
+    fix = f"write the keys of {dotted(key)} on indented lines under it"
+    if isinstance(value, str) and (meant := spaced(value.partition(" ")[0])):
+        fix = f"write a space after the colon: `{meant}`"
+    return f"{dotted(key)} is {describe(value)}", "a mapping with " + ", ".join(children), fix
 
 
 def _text_problem(key: Key, value: Any) -> _Told | None:

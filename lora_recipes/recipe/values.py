@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -119,7 +120,7 @@ def _problem(key: Key, value: Any, raw: Any, where: str) -> Problem:
         where=where,
         what=f"{dotted(key)} = {show(value)}{source}",
         allowed=known.allowed,
-        fix=_fix(known, value, raw),
+        fix=_as_list(known, key, value) or _fix(known, value, raw),
     )
 
 
@@ -136,3 +137,17 @@ def _fix(known: Known, value: Any, raw: Any) -> str:
         return f"write a whole number, {int(value)}"
     in_range = numeric and isinstance(value, (int, float)) and not isinstance(value, bool)
     return ("choose a value in that range" if in_range else "choose what is allowed") + default
+
+
+def _as_list(known: Known, key: Key, value: Any) -> str | None:
+    """The fix where one value stands in place of a list of such.
+
+    Texts are shown in quotes: between brackets, a comma would end them.
+    """
+    if not known.allowed.startswith("a list") or _is_int(key[-1]) or isinstance(value, bool):
+        return None
+    if "number" not in known.allowed:
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else None
+    else:
+        shown = str(value) if _NUMBER.fullmatch(str(value)) else None
+    return f"write it as a list: [{shown}]" if shown else None

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.yamlslips import slip
 
 Key = tuple[str | int, ...]
 """The way to a value: names of mappings, positions in lists."""
@@ -23,10 +24,8 @@ MOST_VALUES = 10_000
 
 _FIXES = (
     ("duplicate key", "keep one of the two"),
-    (r"'\t'", "indent with spaces, not with tabs"),
     ("another document", "keep one document: remove the line with ---"),
     ("undefined alias", "quote a text that starts with *"),
-    ("mapping values are not allowed", "quote a text that holds a colon, or indent the line"),
     ("constructor for the tag", "remove the tag, or quote a text that starts with !"),
     ("cannot start any token", "quote the text"),
     ("unexpected end of stream", "close the quotes"),
@@ -66,7 +65,7 @@ def read(path: Path, shown: str) -> Source:
         node = yaml.compose(text)
         data = {} if node is None else yaml.constructor.construct_document(node)
     except MarkedYAMLError as error:
-        raise UserError(_translate(error, shown)) from error
+        raise UserError(_translate(error, text, shown)) from error
     except ReaderError as error:
         where = f"{shown}:{text[: error.position].count(chr(10)) + 1}"
         what = f"is not YAML: the character {error.character:#04x}"
@@ -136,10 +135,13 @@ def _unreadable(where: str, what: str, fix: str) -> Problem:
     return Problem(where=where, what=what, fix=fix)
 
 
-def _translate(error: MarkedYAMLError, shown: str) -> Problem:
+def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     message = error.problem or "cannot be understood"
     fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
     mark = error.problem_mark or error.context_mark
+    if mark is not None and (found := slip(text, mark.line, mark.column, message)):
+        what = f"is not YAML: {found.what}"
+        return Problem(where=f"{shown}:{found.line + 1}", what=what, fix=found.fix)
     if match := re.match(r'found duplicate key "(.*?)"', message):
         message = f"{match.group(1)} stands here twice"
     where = f"{shown}:{mark.line + 1}" if mark is not None else shown

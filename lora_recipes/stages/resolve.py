@@ -60,6 +60,21 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
     }
 
 
+def absent_base(document: dict[str, Any], root: Path) -> str:
+    """What a plan says of a base model that `dvc repro` would have to fetch; empty if it is here.
+
+    Args:
+        document: as `resolved_document` gives it without downloading.
+        root: the project's folder.
+    """
+    if document["base_identity"] != NOT_HERE:
+        return ""
+    base = document["base"]
+    names = (base[part] for part in ("model", "vae", "tokenizer"))
+    remote = " and ".join(name for name in names if is_hub_id(name, root))
+    return f"{remote}: not on this machine, or not whole; resolve downloads it or, offline, fails"
+
+
 def _base_identity(root: Path, resolved: Resolved, download: bool) -> str:
     from lora_recipes.base.locate import identity, locate
 

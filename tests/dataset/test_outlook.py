@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from lora_recipes import cli
 from lora_recipes.dataset import examine, outlook
 from lora_recipes.dataset.outlook import Outlook
 from lora_recipes.dataset.pin import accept
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
-from tests.dataset.pictures import photo, project, put
+from tests.dataset.pictures import data_of, photo, project, put
 
 TOY = {"trigger": "zwk", "class_word": "toy"}
 
@@ -64,6 +65,69 @@ def test_damaged_pictures_and_an_empty_folder_are_told(root):
     found = ask(root)
     assert found.images == 0
     assert told(found).startswith("data/my: there are no pictures to train on\n")
+
+
+def test_damaged_and_small_pictures_are_told_in_one_go(root):
+    put(root / "data/my", "a.png", b"")
+    put(root / "data/my", "c.png", photo(60, 60, 3))
+    assert [problem.what for problem in ask(root).problems] == [
+        "is empty (0 bytes)",
+        "pictures smaller than prepare.resolution, 64×64: c.png (60×60)",
+    ]
+
+
+def test_pin_warns_of_pictures_that_will_be_refused(root, capsys):
+    put(root / "recipes", "any.yaml", "schema: 1\nname: any\nversion: 1\ndescription: a test\n")
+    overrides = "dataset:\n  trigger: zwk\n  class_word: toy\nprepare: {resolution: 104}\n"
+    put(root, "params.yaml", f"recipe: any\ndata: data/my\n{overrides}")
+    assert cli.main(["pin"]) == 0
+    out, err = capsys.readouterr()
+    assert "2 images accepted" in out
+    assert err.endswith(
+        "warning: `dvc repro` would stop at this: pictures smaller than prepare.resolution, "
+        "104×104: 3_zwk toy/b.png (100×100), a.png (100×100)\n"
+        "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
+    )
+    put(root, "params.yaml", f"recipe: any\ndata: data/my\n{overrides.replace('104', '96')}")
+    assert cli.main(["pin"]) == 0
+    assert "would stop" not in capsys.readouterr().err
+    put(root / "data/my", "c.png", photo(60, 60, 3))
+    put(root / "data/my", "d.png", b"")
+    assert cli.main(["pin"]) == 1
+    err = capsys.readouterr().err
+    assert "data/my/d.png: is empty (0 bytes)\n" in err
+    assert "pictures smaller than prepare.resolution, 96×96: c.png (60×60)\n" in err
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+NOT_READ = (
+    "data/my: 2 pictures hold HEIC, which is not read: IMG 1.HEIC, b.hif\n"
+    "  fix:     convert them to JPEG or PNG, for example "
+    "`magick 'data/my/IMG 1.HEIC' 'data/my/IMG 1.jpg'`, and take them out of the data folder"
+)
+
+
+@pytest.mark.parametrize("moment", [0, 10**6])
+def test_pictures_in_formats_that_are_not_read_are_one_message(root, monkeypatch, moment):
+    monkeypatch.setattr(outlook, "A_MOMENT", moment)
+    put(root / "data/my", "IMG 1.HEIC", HEIC)
+    put(root / "data/my", "b.hif", HEIC)
+    put(root / "data/my", "c.heic", data_of(photo(100, 100, 4), "JPEG"))
+    assert told(ask(root)) == NOT_READ
+
+
+def test_one_picture_in_a_format_that_is_not_read_is_named(root):
+    put(root / "data/my", "sub/b.heif", HEIC)
+    assert told(ask(root)) == (
+        "data/my/sub/b.heif: holds HEIC, which is not read\n"
+        "  fix:     convert it to JPEG or PNG, for example "
+        "`magick data/my/sub/b.heif data/my/sub/b.jpg`, and take it out of the data folder"
+    )
+    put(root / "data/my", "sub/b.jpg", data_of(photo(100, 100, 4), "JPEG"))
+    assert told(ask(root)) == (
+        "data/my/sub/b.heif: holds HEIC, which is not read\n"
+        "  fix:     convert it to JPEG or PNG and take it out of the data folder"
+    )
 
 
 def test_without_the_folder_nothing_is_known(root):

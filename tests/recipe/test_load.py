@@ -43,6 +43,14 @@ def test_params_count_more_than_the_recipe_and_null_means_the_recipes_own(projec
     assert (resolved.params.recipe, resolved.params.data) == ("mine", "data")
 
 
+def test_none_in_params_takes_a_value_away_and_null_keeps_it(project):
+    project.recipe("dataset: {trigger: zwk}\n")
+    project.params("dataset: {trigger: null}\n")
+    assert resolve(project.root).recipe.dataset.trigger == "zwk"
+    project.params("dataset: {trigger: none}\n")
+    assert resolve(project.root).recipe.dataset.trigger == "none"
+
+
 def test_what_is_overridden_is_listed_with_the_recipes_own_value(project):
     project.recipe("lora: {rank: 64, alpha: '${lora.rank}'}\n")
     project.params("lora: {rank: 8}\ntrain: {seed: 0, repeats: 50}\nprepare: {crop: center}\n")

@@ -188,10 +188,11 @@ BROKEN = [
     ),
     (
         "prompts-need-their-trigger",
-        "sample: {prompts: ['a photo of {trigger}']}",
-        "sample.prompts[0] = a photo of {trigger} beside dataset.trigger = none",
-        "{trigger} only where dataset.trigger is given",
-        "set dataset.trigger in params.yaml, or write prompts without {trigger}",
+        "dataset: {trigger: null}\nsample: {prompts: [fine, 'a {trigger}', 'two {trigger}s']}",
+        "dataset.trigger = none beside sample.prompts with {trigger}, such as `a {trigger}`",
+        "the word for your subject, where sample.prompts hold {trigger}",
+        "write, for example, `trigger: zwk` under dataset: in params.yaml, or give prompts "
+        "without {trigger} under sample: there",
     ),
     (
         "heldout-and-others-differ",
@@ -303,6 +304,16 @@ def test_a_recipe_may_leave_the_trigger_to_its_user(project):
     assert validate_recipe(project.root, "mine") == []
     project.params("dataset: {trigger: zwk}\n")
     assert resolve(project.root).recipe.dataset.trigger == "zwk"
+
+
+def test_a_trigger_that_a_recipe_leaves_out_is_asked_for_in_params(project):
+    project.recipe("dataset: {trigger: none}\nsample: {prompts: ['a {trigger}']}\n")
+    project.params("lora: {rank: 8}\n")
+    assert message(lambda: resolve(project.root)).startswith("params.yaml: dataset.trigger = none")
+    project.params("dataset:\n  heldout: null\n  trigger: null\n")
+    assert message(lambda: resolve(project.root)).startswith(
+        "params.yaml:5: dataset.trigger = none"
+    )
 
 
 def test_a_rule_is_reported_where_another_of_its_keys_is_set(project):

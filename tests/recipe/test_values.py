@@ -98,7 +98,43 @@ IN_RANGE = "choose a value in that range; the default is "
             "sample: {prompts: a text}",
             "sample.prompts = a text",
             "a list of texts",
-            "choose what is allowed; the default is []",
+            'write it as a list: ["a text"]',
+        ),
+        (
+            "sample: {prompts: 'a {trigger}, smiling'}",
+            "sample.prompts = a {trigger}, smiling",
+            "a list of texts",
+            'write it as a list: ["a {trigger}, smiling"]',
+        ),
+        (
+            "train: {snapshots: 0.5}",
+            "train.snapshots = 0.5",
+            "a list of: a number above 0 and below 1",
+            "write it as a list: [0.5]",
+        ),
+        (
+            "train: {snapshots: '0.5'}",
+            "train.snapshots = '0.5'",
+            "a list of: a number above 0 and below 1",
+            "write it as a list: [0.5]",
+        ),
+        (
+            "sample: {seeds: 7}",
+            "sample.seeds = 7",
+            "a list of whole numbers",
+            "write it as a list: [7]",
+        ),
+        (
+            "compute: {device: gpu}",
+            "compute.device = gpu",
+            "auto, cpu, cuda or mps",
+            "did you mean cuda?",
+        ),
+        (
+            "compute: {precision: Half}",
+            "compute.precision = Half",
+            "fp32, bf16 or fp16",
+            "did you mean fp16?",
         ),
         (
             "sample: {prompts: [x, null]}",
@@ -209,6 +245,24 @@ IN_RANGE = "choose a value in that range; the default is "
             "a mapping with rank, alpha, targets",
             "write the keys of lora on indented lines under it",
         ),
+        (
+            "lora:\n  rank:8\n  alpha:8",
+            "lora is a text",
+            "a mapping with rank, alpha, targets",
+            "write a space after the colon: `rank: 8`",
+        ),
+        (
+            "lora: https://example.org/lora",
+            "lora is a text",
+            "a mapping with rank, alpha, targets",
+            "write the keys of lora on indented lines under it",
+        ),
+        (
+            "lora: {rank:8, alpha: 8}",
+            "lora.rank:8 is not a key",
+            "one of rank, alpha, targets",
+            "write a space after the colon: `rank: 8`",
+        ),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_allowed_and_the_fix(
@@ -225,10 +279,10 @@ def test_in_a_recipe_null_is_no_value(project):
     assert message(lambda: resolve(project.root)) == (
         "recipes/mine.yaml:5: lora.rank = null\n"
         "  allowed: a whole number from 1 to 1,024\n"
-        "  fix:     remove the line, or give the key a value; in a recipe, null is none\n"
+        "  fix:     remove the line, or give the key a value; in a recipe, null is no value\n"
         "recipes/mine.yaml:6: train = null\n"
         "  allowed: a mapping of keys\n"
-        "  fix:     remove the line, or give the key a value; in a recipe, null is none"
+        "  fix:     remove the line, or give the key a value; in a recipe, null is no value"
     )
 
 

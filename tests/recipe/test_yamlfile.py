@@ -44,13 +44,47 @@ def test_an_empty_file_is_an_empty_mapping(project):
         ),
         (
             "a:\n\tb: 1\n",
-            "x.yaml:2: is not YAML: found character '\\t' that cannot start any token\n"
-            "  fix:     indent with spaces, not with tabs",
+            "x.yaml:2: is not YAML: there is a tab\n  fix:     write spaces, not tabs",
         ),
         (
             "a: b: c\n",
-            "x.yaml:1: is not YAML: mapping values are not allowed here\n"
-            "  fix:     quote a text that holds a colon, or indent the line",
+            "x.yaml:1: is not YAML: there is a second colon\n"
+            "  fix:     quote a text that holds a colon, and give each key a line of its own",
+        ),
+        (
+            "a:\n  b: 1\n  c:2\nd: 3\n",
+            "x.yaml:3: is not YAML: there is no space after the colon\n  fix:     write `c: 2`",
+        ),
+        (
+            "b:1\nc: 2\n",
+            "x.yaml:1: is not YAML: there is no space after the colon\n  fix:     write `b: 1`",
+        ),
+        (
+            "a:\n  c:2 # two\n\n  # more\n  d: 3\n",
+            "x.yaml:2: is not YAML: there is no space after the colon\n  fix:     write `c: 2`",
+        ),
+        (
+            "a\n  b: 1\n",
+            "x.yaml:1: is not YAML: there is no colon\n  fix:     write `a:`",
+        ),
+        (
+            "a:\n  b 1\n  c: 2\n",
+            "x.yaml:2: is not YAML: there is no colon\n  fix:     write `b: 1`",
+        ),
+        (
+            "a: 1\n b:\n  c: 2\n",
+            "x.yaml:2: is not YAML: its indentation, 1 space, does not fit the lines above it\n"
+            "  fix:     indent all keys of a section alike, and more than the section's name",
+        ),
+        (
+            "a:\n   b: 1\n  c: 2\n",
+            "x.yaml:3: is not YAML: its indentation, 2 spaces, does not fit the lines above it\n"
+            "  fix:     indent all keys of a section alike, and more than the section's name",
+        ),
+        (
+            " a: 1\nb: 2\n",
+            "x.yaml:2: is not YAML: its indentation, 0 spaces, does not fit the lines above it\n"
+            "  fix:     indent all keys of a section alike, and more than the section's name",
         ),
         (
             "a: 1\nb: *c\n",

@@ -1,0 +1,78 @@
+"""Slips of the pen for which a YAML parser has only its own words, found in the text itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_UNSPACED = re.compile(r"([A-Za-z_][\w.]*):(?!//|\\)([^\s:].*)")
+"""Neither a web address nor a Windows path."""
+_WORDS = re.compile(r"([A-Za-z_]\w*)(?:\s+([^:]*))?")
+
+_STRUCTURE = (
+    "mapping values are not allowed",
+    "could not find expected ':'",
+    "expected <block end>, but found '<block",
+    "expected '<document start>', but found ('<block",
+)
+"""What the parser says where a line does not fit those before it."""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """What is probably wrong, and where."""
+
+    line: int
+    """The first being 0."""
+
+    what: str
+    fix: str
+
+
+def spaced(text: str) -> str | None:
+    """`rank:8` as `rank: 8`; None where that is not what is wrong.
+
+    >>> spaced("rank:8")
+    'rank: 8'
+    """
+    match = _UNSPACED.fullmatch(text.strip())
+    return f"{match[1]}: {match[2]}" if match and ": " not in match[2] else None
+
+
+def slip(text: str, line: int, column: int, message: str) -> Slip | None:
+    """What was probably meant where the parser stopped, or None for what its message tells.
+
+    Args:
+        text: the whole file.
+        line: where the parser stopped, the first being 0. A slip may lie above.
+        column: the first being 0.
+        message: what the parser says.
+    """
+    lines = text.splitlines()
+    here = lines[line] if line < len(lines) else ""
+    if "'\\t'" in message:
+        return Slip(line, "there is a tab", "write spaces, not tabs")
+    if not any(part in message for part in _STRUCTURE):
+        return None
+    if ": " in here[:column]:
+        fix = "quote a text that holds a colon, and give each key a line of its own"
+        return Slip(line, "there is a second colon", fix)
+    written = [at for at in range(min(line + 1, len(lines))) if _says_something(lines[at])]
+    for at in reversed(written[-2:]):
+        if meant := spaced(lines[at].partition(" #")[0]):
+            return Slip(at, "there is no space after the colon", f"write `{meant}`")
+    above = next((at for at in reversed(written) if at < line), None)
+    if above is not None and (match := _WORDS.fullmatch(lines[above].partition(" #")[0].strip())):
+        meant = f"{match[1]}: {match[2]}" if match[2] else f"{match[1]}:"
+        return Slip(above, "there is no colon", f"write `{meant}`")
+    spaces = len(here) - len(here.lstrip())
+    return Slip(
+        line,
+        f"its indentation, {spaces} space{'' if spaces == 1 else 's'}, does not fit the lines "
+        "above it",
+        "indent all keys of a section alike, and more than the section's name",
+    )
+
+
+def _says_something(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
