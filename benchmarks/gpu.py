@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks import machine, pairs
 from benchmarks.results import Result, free_path, summary, write
 from lora_recipes.files import write_text
+from lora_recipes.recipe.sections.compute import Checkpointing
 
 FLOP = Path(__file__).parent / "flop.json"
 """TFLOP of one image's step, from `python -m benchmarks.gpu --count-flop`."""
@@ -44,8 +45,9 @@ class Case:
     resolution: int = 1024
     batch: int = 1
     rank: int = 32
-    checkpointing: bool = False
+    checkpointing: Checkpointing = False
     fast: bool = False
+    adapter_precision: str = "fp32"
 
     def words(self, steps: int) -> list[str]:
         """The options of benchmarks.gpu_real_size."""
@@ -53,12 +55,20 @@ class Case:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         words += ["--steps", str(steps)]
         words += ["--checkpointing"] if self.checkpointing else []
+        words += [self.checkpointing] if isinstance(self.checkpointing, str) else []
+        words += ["--adapter-precision", self.adapter_precision]
         return words + (["--fast"] if self.fast else [])
 
     def __str__(self) -> str:
         words = [f"{self.resolution} px", f"batch {self.batch}", f"r{self.rank}"]
-        words += ["checkpointed"] if self.checkpointing else []
+        words += [kept(self.checkpointing)] if self.checkpointing else []
+        words += ["adapter as base"] if self.adapter_precision == "base" else []
         return ", ".join([*words, "fast" if self.fast else "strict"])
+
+
+def kept(checkpointing: Checkpointing) -> str:
+    """How a table tells gradient checkpointing."""
+    return "feed-forward checkpointed" if checkpointing == "feed_forward" else "checkpointed"
 
 
 def cases() -> list[Case]:
@@ -68,8 +78,8 @@ def cases() -> list[Case]:
     """
     target = Case()
     near = [
-        target, target, Case(fast=True), Case(checkpointing=True), Case(batch=4), Case(rank=128),
-        Case(resolution=512),
+        target, target, Case(fast=True), Case(checkpointing=True), Case(adapter_precision="base"),
+        Case(batch=4), Case(rank=128), Case(resolution=512), Case(checkpointing="feed_forward"),
     ]  # fmt: skip
     every = [
         Case(resolution, batch, rank, checkpointing, fast)
@@ -225,7 +235,9 @@ def with_share(row: dict[str, Any], ceiling: float | None) -> dict[str, Any]:
 def tflop(case: str) -> float | None:
     """TFLOP of a case's step, counted on the meta device for one image; None for other names."""
     match = re.fullmatch(
-        r"(1024 px|512 px), batch (\d+), (r32|r128)(, checkpointed)?, (?:strict|fast)", case
+        r"(1024 px|512 px), batch (\d+), (r32|r128)(, (?:feed-forward )?checkpointed)?"
+        r"(?:, adapter as base)?, (?:strict|fast)",
+        case,
     )
     if match is None:
         return None
@@ -239,7 +251,8 @@ def count_flop() -> dict[str, float]:
     from benchmarks import meta
 
     return {
-        f"{one.resolution} px, r{one.rank}" + (", checkpointed" if one.checkpointing else ""): (
+        f"{one.resolution} px, r{one.rank}"
+        + (f", {kept(one.checkpointing)}" if one.checkpointing else ""): (
             meta.measure(meta.Case(one.resolution, 1, one.rank, checkpointing=one.checkpointing))
         )["tflop"]
         for one in dict.fromkeys(cases())

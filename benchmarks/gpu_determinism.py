@@ -7,7 +7,7 @@ weights and random encoded pictures; nothing is downloaded. On a GPU, in a few m
 
 The same on a CPU, to see that it works:
 
-    python -m benchmarks.gpu_determinism --base pocket --resolution 128 --steps 6 \\
+    python -m benchmarks.gpu_determinism --base pocket --resolution 128 --steps 12 \\
         --device cpu --precision fp32
 """
 
@@ -143,9 +143,15 @@ def prepare(root: Path, chosen: Namespace, deterministic: bool) -> None:
 
 def child_command(root: Path, chosen: Namespace) -> list[str]:
     """This module again, for one run."""
-    options = {k: v for k, v in vars(chosen).items() if k not in ("child", "json", "checkpointing")}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    own = ("child", "json", "checkpointing", "fast", "started")
+    words = [
+        word
+        for key, value in vars(chosen).items()
+        if key not in own
+        for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
     words += ["--checkpointing"] if chosen.checkpointing else []
+    words += [chosen.checkpointing] if isinstance(chosen.checkpointing, str) else []
     return [sys.executable, "-m", "benchmarks.gpu_determinism", "--child", str(root), *words]
 
 

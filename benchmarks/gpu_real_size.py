@@ -74,10 +74,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--targets", default="attention", choices=["attention", "transformer"])
     parser.add_argument("--optimizer", default="adafactor", choices=["adafactor", "adamw"])
     parser.add_argument("--precision", default="bf16", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--adapter-precision", default="fp32", choices=["fp32", "base"])
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--fast", action="store_true", help="not bound to repeat to the bit")
     parser.add_argument("--started", type=float, help="time.monotonic() before this process began")
-    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing")
+    parser.add_argument(
+        "--checkpointing",
+        nargs="?",
+        const=True,
+        default=False,
+        choices=[True, "feed_forward"],
+        help="gradient checkpointing: of every block, or of feed-forward layers",
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     return parser
 
@@ -101,6 +109,7 @@ def make_project(root: Path, chosen: argparse.Namespace) -> None:
         "compute": Compute(
             device=chosen.device,
             precision=chosen.precision,
+            adapter_precision=chosen.adapter_precision,
             gradient_checkpointing=chosen.checkpointing,
             deterministic=not chosen.fast,
         ),
@@ -157,6 +166,7 @@ def measure(root: Path, chosen: argparse.Namespace) -> dict[str, Any]:
         "targets": chosen.targets,
         "optimizer": chosen.optimizer,
         "precision": chosen.precision,
+        "adapter_precision": chosen.adapter_precision,
         "gradient_checkpointing": chosen.checkpointing,
         "steps": chosen.steps,
         "deterministic": not chosen.fast,

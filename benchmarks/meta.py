@@ -51,12 +51,14 @@ class Case:
     rank: int = 32
     targets: str = "attention"
     checkpointing: Checkpointing = False
+    adapter: torch.dtype = torch.float32
 
 
 CASES = {
     "1024, batch 1, rank 32, attention, adafactor": Case(),
     "the same, checkpointed": Case(checkpointing=True),
     "the same, feed-forward layers checkpointed": Case(checkpointing="feed_forward"),
+    "the same, the adapter's products in bf16": Case(adapter=torch.bfloat16),
     "1024, batch 1, rank 128, transformer, adafactor": Case(rank=128, targets="transformer"),
 }
 
@@ -127,6 +129,7 @@ def _training(case: Case) -> tuple[Any, Any]:
     from lora_recipes.train.fast import speed_up
     from lora_recipes.train.module import Denoiser, Denoising, Diffusion
     from lora_recipes.train.optimizers import build_optimizer
+    from lora_recipes.train.stack_views import StackViews
 
     config = read_json(components.CONFIGS / "unet/config.json")
     unet = _meta_unet(config)
@@ -138,6 +141,8 @@ def _training(case: Case) -> tuple[Any, Any]:
     module = Denoising(Denoiser(unet, torch.bfloat16), diffusion, record).to(META)
     # torch's fused AdamW does not know the meta device
     optimizer = build_optimizer([p for _, p in adapter_parameters(unet)], Train())
+
+    StackViews(module.denoiser, case.adapter).bind(optimizer.stacks)
 
     def step(number: int) -> None:
         module.training_step(_batch(case, config, number), number).backward()

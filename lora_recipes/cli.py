@@ -151,8 +151,7 @@ def stage(options: argparse.Namespace, root: Path) -> int:
 
     # transformers says at each start that it does without torchvision
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # the libraries make 700,000 objects that stay; looking through them for garbage, again and
-    # again as they come, is a fifth of a stage's start
+    # most of what a stage makes stays, or is counted down: rarely look for garbage
     gc.enable()
     gc.set_threshold(50_000)
     report = reporter(_progress(root)) if _speaks() else Quiet()

@@ -26,6 +26,8 @@ class Setup:
 
     device: torch.device
     dtype: torch.dtype
+    adapter_dtype: torch.dtype
+    """Of the adapter's products."""
 
 
 def set_up(compute: Compute) -> Setup:
@@ -55,7 +57,8 @@ def set_up(compute: Compute) -> Setup:
     torch.backends.cuda.enable_mem_efficient_sdp(fused)
     torch.backends.cuda.enable_cudnn_sdp(fused and not compute.deterministic)
     torch.backends.cuda.enable_math_sdp(True)
-    return Setup(device, DTYPES[compute.precision])
+    dtype = DTYPES[compute.precision]
+    return Setup(device, dtype, dtype if compute.adapter_precision == "base" else torch.float32)
 
 
 def device_name(device: torch.device) -> str:

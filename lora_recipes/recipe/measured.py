@@ -104,6 +104,7 @@ def _row(figures: dict[str, Any]) -> dict[str, Any]:
         ),
         Compute(
             precision=figures["precision"],
+            adapter_precision=figures.get("adapter_precision", "fp32"),
             gradient_checkpointing=figures["gradient_checkpointing"],
         ),
         figures["device"],

@@ -41,7 +41,7 @@ class Memory:
     """What comes and goes in a step; None where it was never counted."""
 
     adapter: int
-    """The adapter's weights and their gradients, in fp32."""
+    """The adapter's weights and their gradients, in fp32, and the base's precision if wanted."""
 
     optimizer: int
 
@@ -76,9 +76,15 @@ def estimate(recipe: Recipe, weights: int) -> Memory:
     return Memory(
         base=bytes_each * unet,
         activations=None if pocket else _activations(recipe, bytes_each),
-        adapter=2 * 4 * weights,
+        adapter=(2 * 4 + _rounded(recipe)) * weights,
         optimizer=_optimizer(recipe, weights),
     )
+
+
+def _rounded(recipe: Recipe) -> int:
+    """The bytes of a weight's copy in the base's precision, if there is one."""
+    wanted = recipe.compute.adapter_precision == "base" and recipe.compute.precision != "fp32"
+    return _BYTES[recipe.compute.precision] if wanted else 0
 
 
 def _activations(recipe: Recipe, bytes_each: int) -> int:

@@ -51,6 +51,7 @@ class Shape:
     attention: str
     deterministic: bool
     optimizer: str
+    adapter_precision: str = "fp32"
 
     @property
     def work(self) -> float:
@@ -108,6 +109,7 @@ def shape_of(  # noqa: PLR0917
         attention=compute.attention,
         deterministic=compute.deterministic,
         optimizer=train.optimizer,
+        adapter_precision=compute.adapter_precision,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_recipes.files import own_folder
+from lora_recipes.imports import large_libraries
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -18,8 +19,9 @@ def run(root: Path, report: Reporter) -> None:
     Raises:
         UserError: as `lora_recipes.encode.build.encode`; no output is left then.
     """
-    from lora_recipes.encode.build import Places, Settings, encode
-    from lora_recipes.encode.pictures import read_manifest_hash, read_pictures
+    with large_libraries():
+        from lora_recipes.encode.build import Places, Settings, encode
+        from lora_recipes.encode.pictures import read_manifest_hash, read_pictures
 
     settings = Settings(
         base=read_section(root, "base", Base),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.imports import large_libraries
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -53,8 +54,9 @@ def run(root: Path, report: Reporter) -> None:
 
 
 def _studio(root: Path, lora: Lora, adapters: Mapping[str, Path], size: tuple[int, int]) -> Studio:
-    from lora_recipes.base.compute import set_up
-    from lora_recipes.sample.draw import Studio
+    with large_libraries():
+        from lora_recipes.base.compute import set_up
+        from lora_recipes.sample.draw import Studio
 
     setup = set_up(read_section(root, "compute", Compute))
     return Studio(

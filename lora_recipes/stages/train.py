@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
+from lora_recipes.imports import large_libraries
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
@@ -78,11 +79,12 @@ def run(root: Path, report: Reporter) -> None:
     index, stream = _plan(encoded, recipe.train)
     world = _world(root, recipe.train)
 
-    from lora_recipes.base.compute import set_up
-    from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
-    from lora_recipes.train.group import LostProcess, own_device
-    from lora_recipes.train.identity import environment, fingerprint
-    from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+    with large_libraries():
+        from lora_recipes.base.compute import set_up
+        from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
+        from lora_recipes.train.group import LostProcess, own_device
+        from lora_recipes.train.identity import environment, fingerprint
+        from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
 
     setup = set_up(recipe.compute)
     setup = replace(setup, device=own_device(world, setup.device))
@@ -243,6 +245,7 @@ def prepare_job(  # noqa: PLR0917
         stream=stream,
         train=recipe.train,
         runtime=runtime(root),
+        adapter_dtype=setup.adapter_dtype,
         device=setup.device,
         world=world,
         checkpoints=checkpoints,

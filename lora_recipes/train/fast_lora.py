@@ -57,14 +57,15 @@ class WideLinear(torch.autograd.Function):
         return of_x, of_weight
 
 
-@dataclass(frozen=True)
+@dataclass
 class Weights:
     """What a layer multiplies with: its own parameters, found once instead of at each step."""
 
     adapter: str
     """The name that peft knows the adapter by."""
-    down_RI: nn.Parameter
-    up_OR: nn.Parameter
+    down_RI: Tensor
+    """In float32, or in the precision of the base, and so for `up_OR`."""
+    up_OR: Tensor
     base_OI: nn.Parameter
     bias_O: nn.Parameter | None
 
@@ -82,6 +83,11 @@ class FastLinear(Linear):
         if not self.disable_adapters:
             out_MO = self._adapted(x_MI, out_MO, self.scaling[own.adapter])
         return out_MO if x_MI is x else out_MO.view(*x.shape[:-1], -1)
+
+    def own_weights(self) -> dict[str, nn.Parameter]:
+        """The layer's parameters by the names of their places in `Weights`."""
+        name = self.weights.adapter
+        return {"down_RI": self.lora_A[name].weight, "up_OR": self.lora_B[name].weight}
 
     def _adapted(self, x_MI: Tensor, base_MO: Tensor, scale: float) -> Tensor:
         down_RI, up_OR = self.weights.down_RI, self.weights.up_OR

@@ -42,6 +42,7 @@ from lora_recipes.train.module import Denoiser, Denoising, Diffusion
 from lora_recipes.train.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import Record
 from lora_recipes.train.scaling import LossScaling
+from lora_recipes.train.stack_views import StackViews
 from lora_recipes.train.stream import Stream
 from lora_recipes.train.together import Together
 from lora_recipes.train.turns import Turns
@@ -69,6 +70,8 @@ class Job:
     stream: Stream
     train: Train
     runtime: Runtime
+    adapter_dtype: torch.dtype
+    """The precision of the adapter's products; its weights are float32."""
     device: torch.device
     world: World
     """The processes that train together; joined by the caller."""
@@ -110,7 +113,8 @@ def fit(job: Job, report: Reporter) -> Outcome:
     turns = Turns(job.stream, job.world.size, job.world.rank)
     record = Record(job.pictures, turns, add_up)
     scaling = LossScaling(job.device.type) if job.denoiser.dtype == torch.float16 else None
-    module = Denoising(job.denoiser, job.diffusion, record, lambda: _optimizer(job))
+    views = StackViews(job.denoiser, job.adapter_dtype)
+    module = Denoising(job.denoiser, job.diffusion, record, lambda: _optimizer(job, views))
     resumed_at = from_first(job.checkpoints.newest)
     if resumed_at:
         report.say(f"going on after step {resumed_at} of {job.stream.steps}")
@@ -124,6 +128,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
             BatchLoader(job.pictures, turns, job.runtime.workers),
             ckpt_path=job.checkpoints.state_path(resumed_at) if resumed_at else None,
         )
+    views.release()
     if job.world.leads:
         record.check()
     assert trainer.global_step == job.stream.steps
@@ -144,9 +149,10 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _optimizer(job: Job) -> tuple[Optimizer, LambdaLR | None]:
+def _optimizer(job: Job, views: StackViews) -> tuple[Optimizer, LambdaLR | None]:
     parameters = [parameter for _, parameter in adapter_parameters(job.denoiser.unet)]
     optimizer = build_optimizer(parameters, job.train)
+    views.bind(optimizer.stacks)
     return optimizer, build_schedule(optimizer, job.stream.steps, job.train)
 
 

@@ -108,6 +108,7 @@ def test_another_shape_on_the_same_device_is_scaled_and_said_as_a_range():
     [
         {"device": "another"},
         {"precision": "fp32"},
+        {"adapter_precision": "base"},
         {"unet": "64/1"},
         {"threads": 2},
         {"attention": "math"},
@@ -173,8 +174,11 @@ def test_records_of_earlier_runs_are_read_and_those_of_other_versions_left_out(
     record(tmp_path, "good")
     record(tmp_path, "nothing left to do", steps=0)
     record(tmp_path, "old", shape={"device": "cpu"})
+    shape = asdict(SDXL)
+    del shape["adapter_precision"]
+    record(tmp_path, "older than the choice of its precision", shape=shape)
     (tmp_path / ".lora/runs/cut.json").write_text("{")
-    assert own_runs(tmp_path) == [Measured(SDXL, 0.5, 7, 100, own=True)]
+    assert own_runs(tmp_path) == 2 * [Measured(SDXL, 0.5, 7, 100, own=True)]
 
 
 FIGURES = {

@@ -137,8 +137,8 @@ def test_all_problems_are_told_at_once_in_file_order(project):
           allowed: a whole number from 1 to 1,024
           fix:     choose a value in that range; the default is 128
         recipes/mine.yaml:8: compute is a text
-          allowed: a mapping with device, precision, threads, attention, gradient_checkpointing, \
-deterministic
+          allowed: a mapping with device, precision, adapter_precision, threads, attention, \
+gradient_checkpointing, deterministic
           fix:     write the keys of compute on indented lines under it
         recipes/old.yaml:5: lora.rnk is not a key
           allowed: one of rank, alpha, targets

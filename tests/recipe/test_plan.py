@@ -118,6 +118,10 @@ def test_memory_follows_precision_checkpointing_size_and_optimizer(project):
     momentum = memory("train: {adafactor: {beta1: 0.9}}\n").optimizer
     assert momentum == usual.optimizer + usual.adapter // 2
     assert memory("lora: {rank: 64}\n").adapter == usual.adapter // 2
+    rounded = memory("compute: {adapter_precision: base}\n")
+    assert rounded.adapter == usual.adapter * 10 // 8
+    exact = memory("compute: {adapter_precision: base, precision: fp32}\n")
+    assert exact.adapter == usual.adapter
 
 
 def test_without_the_data_the_plan_says_what_it_can(project):
