@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,8 @@ SLACK = 0.98
 """A figure below this part of its ceiling is progress that the ceiling should keep."""
 
 META = torch.device("meta")
-SYNC = torch.ops.aten._local_scalar_dense.default
+aten = torch.ops.aten
+SYNC = aten._local_scalar_dense.default
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,13 @@ class Counter(TorchDispatchMode):
         self, operation: Any, types: Any, inputs: Any = (), named: Any = None
     ) -> Any:
         self.operations += 1
+        named = named or {}
         if operation is SYNC:
             self.waits += 1
             return 0.0  # the meta device has no number to give
-        out = operation(*inputs, **(named or {}))
+        if _blocks(operation, inputs, named):
+            self.waits += 1
+        out = operation(*inputs, **named)
         for value in tree_leaves(out):
             if isinstance(value, Tensor) and value.device == META:
                 self._watch(value.untyped_storage())
@@ -96,6 +100,18 @@ class Counter(TorchDispatchMode):
     def _forget(self, name: int, size: int) -> None:
         self._known.discard(name)
         self.alive -= size
+
+
+def _blocks(operation: Any, inputs: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether this copies from the host's memory in a way that waits for the device."""
+    if operation is aten._to_copy.default:
+        (source,), target = inputs, torch.device(named.get("device") or "cpu")
+        waits = not named.get("non_blocking")
+    elif operation is aten.copy_.default:
+        target, source, waits = inputs[0].device, inputs[1], not (inputs[2:] or [False])[0]
+    else:
+        return False
+    return bool(source.device.type == "cpu" and target == META and waits)
 
 
 def measure(case: Case) -> dict[str, float]:
@@ -145,7 +161,8 @@ def _training(case: Case) -> tuple[Any, Any]:
     StackViews(module.denoiser, case.adapter).bind(optimizer.stacks)
 
     def step(number: int) -> None:
-        module.training_step(_batch(case, config, number), number).backward()
+        batch = _batch(case, config, number).to(META)
+        module.training_step(batch, number).backward()
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
         record.end_step(number)
         record.add_gradients(number, gradients)
@@ -193,17 +210,16 @@ def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:
     size, count = case.resolution // 8, case.batch
     pooled = config["projection_class_embeddings_input_dim"]
     pooled -= 6 * config["addition_time_embed_dim"]
-    with META:
-        return Batch(
-            number=number,
-            positions=tuple((0, number * count + k) for k in range(count)),
-            share=1.0,
-            mean_BCHW=torch.zeros(count, 4, size, size),
-            std_BCHW=torch.zeros(count, 4, size, size),
-            tokens_BLD=torch.zeros(count, 77, config["cross_attention_dim"]),
-            pooled_BP=torch.zeros(count, pooled),
-            time_ids_B6=torch.zeros(count, 6),
-        )
+    return Batch(
+        number=number,
+        positions=tuple((0, number * count + k) for k in range(count)),
+        share=1.0,
+        mean_BCHW=torch.zeros(count, 4, size, size),
+        std_BCHW=torch.zeros(count, 4, size, size),
+        tokens_BLD=torch.zeros(count, 77, config["cross_attention_dim"]),
+        pooled_BP=torch.zeros(count, pooled),
+        time_ids_B6=torch.zeros(count, 6),
+    )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import EncodedImage, load_moments, load_text
 from lora_recipes.train.stream import Sample, Stream
+from lora_recipes.train.transfer import send
 from lora_recipes.train.turns import Turns
 
 KEPT_IN_MEMORY = 2**30
@@ -54,9 +55,7 @@ class Batch:
         """The same batch on another device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in values.items()
-            if isinstance(value, Tensor)
+            name: send(value, device) for name, value in values.items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
 

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lora_recipes.diffusion import draws, noise, timesteps
 from lora_recipes.train.batches import Batch
+from lora_recipes.train.transfer import send
 
 Record = Callable[[Batch, Tensor], None]
 """What is told each batch's loss, a tensor on the device."""
@@ -116,14 +117,14 @@ class Denoising(lightning.LightningModule):
     def _draws(self, batch: Batch) -> Callable[..., Tensor]:
         def draw(purpose: str, *shape: int) -> Tensor:
             unit = draws.normal(shape, self.diffusion.seed, purpose, batch.positions)
-            return unit.to(batch.mean_BCHW.device)
+            return send(unit, batch.mean_BCHW.device)
 
         return draw
 
     def _timesteps(self, batch: Batch) -> Tensor:
         count = len(self.alphas_cumprod_T)
         t_B = timesteps.uniform(count, self.diffusion.seed, batch.positions)
-        return t_B.to(batch.mean_BCHW.device)
+        return send(t_B, batch.mean_BCHW.device)
 
     def configure_optimizers(self) -> Any:
         """Lightning asks for the optimizer when training begins, before it loads a checkpoint."""

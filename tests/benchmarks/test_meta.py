@@ -53,6 +53,21 @@ def test_operations_waits_and_bytes_alive_are_counted():
     assert 4096 <= counter.alive < 2**13
 
 
+def test_a_copy_out_of_the_hosts_memory_waits_unless_told_not_to():
+    host, device = torch.zeros(8), torch.zeros(8, device=META)
+    with Counter(iter(())) as counter:
+        host.to(META)
+        device.copy_(host)
+    assert counter.waits == 2
+    with Counter(iter(())) as counter:
+        host.to(META, non_blocking=True)
+        device.copy_(host, non_blocking=True)
+        device.to(torch.bfloat16)
+        host.to(torch.bfloat16)
+        device.copy_(device + 1)
+    assert counter.waits == 0
+
+
 def test_a_narrow_input_is_kept_as_narrow_as_it_came():
     x = torch.zeros(1, 4096, 640, dtype=torch.bfloat16, device=META, requires_grad=True)
     weights = [torch.zeros(32, 640, device=META, requires_grad=True) for _ in range(3)]
