@@ -52,6 +52,7 @@ bench: setup
 	@$(ACTIVE) python -m benchmarks.quick $(BENCH)
 	@$(ACTIVE) python -m benchmarks.cpu_training $(PEER) $(BENCH)
 	@$(ACTIVE) python -m benchmarks.cpu_training --model pocket $(PEER) $(BENCH)
+	@$(ACTIVE) python -m benchmarks.cpu_training --model deep --steps 40 $(PEER) $(BENCH)
 
 bench-save: setup
 	@$(MAKE) --no-print-directory bench BENCH=--save

@@ -168,7 +168,7 @@ def _notes(before: float, script: Path | None) -> list[str]:
 def main() -> int:
     """Measure, print, and keep the result if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="miniature", choices=["miniature", "pocket"])
+    parser.add_argument("--model", default="miniature", choices=["miniature", "deep", "pocket"])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=pairs.ROUNDS)
     parser.add_argument("--photos", type=Path, help="a folder of pictures; drawn ones otherwise")

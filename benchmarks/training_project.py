@@ -26,7 +26,7 @@ class Settings:
     """What is the same for everybody who trains."""
 
     model: str
-    """`miniature`, untrained, or `pocket`."""
+    """`miniature` or `deep`, both untrained, or `pocket`."""
     steps: int
     resolution: int = 64
     rank: int = 4
@@ -75,7 +75,34 @@ def model_folder(root: Path, model: str) -> Path:
 
         folder.parent.mkdir(parents=True)
         tiny_sdxl(folder)
+    if model == "deep":
+        _deepen(folder)
     return folder
+
+
+def _deepen(folder: Path) -> None:
+    """Give the miniature a UNet of all of SDXL's layers, a tenth as wide.
+
+    Launching its operations takes longer than what they compute: on a CPU, the nearest thing to
+    batch 1 on a large GPU.
+    """
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from lora_recipes.base.components import CONFIGS
+    from lora_recipes.base.folder import read_json
+
+    true, tiny = read_json(CONFIGS / "unet/config.json"), read_json(folder / "unet/config.json")
+    inputs = (
+        "cross_attention_dim", "projection_class_embeddings_input_dim", "addition_time_embed_dim",
+        "sample_size",
+    )  # fmt: skip
+    narrow = {"block_out_channels": [32, 64, 128], "attention_head_dim": [1, 2, 4]}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel.from_config({**true, **narrow, **{k: tiny[k] for k in inputs}})
+    shutil.rmtree(folder / "unet")
+    unet.save_pretrained(folder / "unet")
 
 
 def _photos(folder: Path, given: Path | None) -> None:

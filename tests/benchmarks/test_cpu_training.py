@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import UNet2DConditionModel
 
-from benchmarks import cpu_training
+from benchmarks import cpu_training, training_project
 from benchmarks.cpu_training import AGAIN, BARE, OURS, THEIRS, Run
 from benchmarks.machine import REPOSITORY
 from benchmarks.pairs import Usage
 from benchmarks.training_project import Settings
+from lora_recipes.base.components import CONFIGS
 
 THREE_STEPS = """
 import sys
@@ -80,3 +83,14 @@ def test_the_table_says_how_much_faster_we_are_round_by_round():
     assert first["ours is faster by"] is None
     assert second["ours is faster by"] == "2.25 (2.00 to 2.50, n = 2)"
     assert second["peak MiB"] == 2
+
+
+def test_the_deep_model_has_every_layer_of_sdxl_and_hardly_a_weight(tmp_path: Path):
+    config = json.loads((CONFIGS / "unet/config.json").read_text("utf-8"))
+    with torch.device("meta"):
+        true = UNet2DConditionModel.from_config(config)
+    folder = training_project.model_folder(tmp_path, "deep")
+    deep = UNet2DConditionModel.from_pretrained(folder / "unet")
+    assert [type(m) for m in deep.modules()] == [type(m) for m in true.modules()]
+    weights, of_true = (sum(p.numel() for p in one.parameters()) for one in (deep, true))
+    assert weights < of_true / 50
