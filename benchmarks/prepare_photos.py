@@ -5,7 +5,7 @@ Photos are drawn (smooth shapes, texture, noise), so that decoding costs what it
 ones. Both sides run in fresh processes, in the order plain, ours, ours, plain, …
 
     python -m benchmarks.prepare_photos --photos 60
-    python -m benchmarks.prepare_photos --photos 1000 --pairs 2 --json figures.json
+    python -m benchmarks.prepare_photos --photos 1000 --pairs 2 --save
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from benchmarks import pairs
+from benchmarks.results import Result, tell
 from lora_recipes.dataset.geometry import place
 from lora_recipes.dataset.processes import cores
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -37,7 +38,7 @@ DISTINCT = 12
 
 
 def main() -> None:
-    """Measure, check the pixels, print a table, and write the figures as JSON if asked to."""
+    """Measure, check the pixels, print a table, and keep the result if asked to."""
     chosen = arguments().parse_args()
     if chosen.side:
         {"plain": plain, "ours": ours}[chosen.side](Path.cwd(), chosen.resolution)
@@ -48,11 +49,7 @@ def main() -> None:
         order = (["plain", "ours", "ours", "plain"] * chosen.pairs)[: 2 * chosen.pairs]
         runs = [(side, timed(root, side, chosen.resolution)) for side in order]
         equal = same_pixels(root)
-    figures = summary(chosen, runs) | {"pixels_equal": equal}
-    width = max(map(len, figures))
-    print("\n".join(f"{name:{width}}  {value}" for name, value in figures.items()))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    tell(result_of(chosen, runs, equal), chosen.save)
     if not equal:
         sys.exit("the pixels differ from the plain loop's")
 
@@ -64,7 +61,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--resolution", type=int, default=1024, help="pixels")
     parser.add_argument("--quality", type=int, default=92, help="of the drawn JPEGs")
     parser.add_argument("--pairs", type=int, default=2, help="runs of each side")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--save", action="store_true", help="keep the result in results/")
     parser.add_argument("--side", choices=["plain", "ours"], help=argparse.SUPPRESS)
     return parser
 
@@ -148,23 +145,38 @@ def same_pixels(root: Path) -> bool:
     return True
 
 
-def summary(chosen: argparse.Namespace, runs: list[tuple[str, tuple[float, float]]]) -> Any:
-    """The figures: medians, and the ratio of each neighbouring pair."""
+def result_of(
+    chosen: argparse.Namespace, runs: list[tuple[str, tuple[float, float]]], equal: bool
+) -> Result:
+    """The table: medians, and how much faster the stages are, pair by pair."""
     sides = {side: [run for name, run in runs if name == side] for side in ("plain", "ours")}
-    ratios = [p[0] / o[0] for p, o in zip(sides["plain"], sides["ours"], strict=True)]
-    figures: dict[str, Any] = {
+    wall = {side: [seconds for seconds, _ in found] for side, found in sides.items()}
+    names = {"plain": "plain Pillow loop", "ours": "dataset and prepare"}
+    rows: list[dict[str, Any]] = [
+        {
+            "who": names[side],
+            "s": round(pairs.spread(wall[side]).median, 1),
+            "CPU s": round(pairs.spread([cpu for _, cpu in found]).median, 1),
+            "times faster": str(pairs.ratios(wall["plain"], wall["ours"]))
+            if side == "ours"
+            else None,
+        }
+        for side, found in sides.items()
+    ]
+    settings = {
         "photos": chosen.photos,
         "megapixels": SIZE[0] * SIZE[1] / 1e6,
         "resolution": chosen.resolution,
-        "cores": cores(),
+        "cores used": cores(),
+        "pairs": chosen.pairs,
         "pillow": PIL.__version__,
     }
-    for side, measured in sides.items():
-        for unit, index in (("seconds", 0), ("cpu_seconds", 1)):
-            figures[f"{side}_{unit}"] = round(statistics.median(m[index] for m in measured), 2)
-    figures["times_faster"] = [round(ratio, 2) for ratio in ratios]
-    figures["times_faster_median"] = round(statistics.median(ratios), 2)
-    return figures
+    notes = [
+        f"{min(DISTINCT, chosen.photos)} drawn photos, the others are copies of them with another "
+        "comment in their header",
+        "the pixels are " + ("equal, picture by picture" if equal else "NOT equal"),
+    ]
+    return Result("prepare-photos", settings, rows, notes, {"s and CPU s": sides})
 
 
 if __name__ == "__main__":
