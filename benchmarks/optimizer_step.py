@@ -4,19 +4,16 @@ Checks first that the weights agree, to the bit or within a bound, then times th
 process-CPU time on one thread, and counts the operations that a step sends to torch's kernels.
 
     python -m benchmarks.optimizer_step
-    python -m benchmarks.optimizer_step --ranks 4 128 --pairs 15 --json figures.json
+    python -m benchmarks.optimizer_step --ranks 4 128 --pairs 15 --save
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +21,8 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.optimization import Adafactor
 
-from lora_recipes.base.compute import device_name
+from benchmarks.pairs import ROUNDS
+from benchmarks.results import Result, tell
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.shapes import SDXL, adapted_shapes
 from lora_recipes.train.optimizers import build_optimizer
@@ -33,7 +31,6 @@ RATE, DECAY = 1e-4, 0.01
 AGREE_STEPS = 3
 VIEWS = ("aten::view", "aten::unsqueeze", "aten::slice", "aten::detach", "aten::alias")
 """Operations that run nothing."""
-COLUMNS = ("optimizer", "rank", "weights", "theirs_ms", "ours_ms", "ratio", "spread", "ops", "same")
 
 Weights = list[torch.nn.Parameter]
 RIVALS: dict[str, tuple[Callable[[Weights], Optimizer], float]] = {
@@ -49,13 +46,13 @@ RIVALS: dict[str, tuple[Callable[[Weights], Optimizer], float]] = {
 
 
 def main() -> None:
-    """Measure, print a table in Markdown, and write the figures as JSON if asked to."""
+    """Measure, print a table, and keep the result if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, nargs="+", default=[4, 8, 32])
     parser.add_argument("--optimizers", nargs="+", default=list(RIVALS), choices=list(RIVALS))
     parser.add_argument("--targets", default="attention", choices=["attention", "transformer"])
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--pairs", type=int, default=ROUNDS)
+    parser.add_argument("--save", action="store_true", help="keep the result in results/")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows = [
@@ -63,10 +60,13 @@ def main() -> None:
         for name in chosen.optimizers
         for rank in chosen.ranks
     ]
-    print(table(rows))
-    if chosen.json:
-        figures = {"environment": environment(), "targets": chosen.targets, "rows": rows}
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    settings = {"targets": chosen.targets, "pairs": chosen.pairs, "threads": 1}
+    notes = [
+        "theirs: transformers' Adafactor and torch's AdamW as they come; ops: what a step sends to "
+        "torch's kernels",
+        f"weights agree after {AGREE_STEPS} steps, as the last column says",
+    ]
+    tell(Result("optimizer-step", settings, rows, notes), chosen.save)
 
 
 def compare(name: str, rank: int, targets: Any, pairs: int) -> dict[str, Any]:
@@ -83,13 +83,12 @@ def compare(name: str, rank: int, targets: Any, pairs: int) -> dict[str, Any]:
         "optimizer": name,
         "rank": rank,
         "weights": sum(weight.numel() for weight in ours),
-        "theirs_ms": round(1000 * statistics.median(a for a, _ in times), 1),
-        "ours_ms": round(1000 * statistics.median(b for _, b in times), 1),
+        "theirs ms": round(1000 * statistics.median(a for a, _ in times), 1),
+        "ours ms": round(1000 * statistics.median(b for _, b in times), 1),
         "ratio": round(statistics.median(ratios), 2),
         "spread": f"{ratios[0]:.2f}-{ratios[-1]:.2f}",
         "ops": f"{operations(reference)} → {operations(optimizer)}",
         "same": "bits" if same == 0 else f"within {same:.0e}",
-        "pairs": pairs,
     }
 
 
@@ -141,22 +140,6 @@ def _in_turns(reference: Optimizer, optimizer: Optimizer, first: int) -> tuple[f
         (reference, optimizer)[turn].step()
         seconds[turn] += (time.process_time() - start) / 2
     return seconds[0], seconds[1]
-
-
-def environment() -> dict[str, str]:
-    """Under which the figures were measured."""
-    return {
-        "device": device_name(torch.device("cpu")),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("torch", "transformers")},
-    }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *([row[name] for name in COLUMNS] for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":
