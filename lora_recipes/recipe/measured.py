@@ -85,11 +85,12 @@ def add(figures: Path, path: Path) -> Shape:
                 fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
             )
         ) from error
-    rows = [other for other in _rows(path) if other["shape"] != row["shape"]] + [row]
+    shape = Shape(**row["shape"])
+    rows = [other for other in _rows(path) if Shape(**other["shape"]) != shape] + [row]
     rows.sort(key=lambda each: json.dumps(each["shape"], sort_keys=True))
     lines = ",\n".join(json.dumps(each, sort_keys=True) for each in rows)
     write_text(path, f"[\n{lines}\n]\n")
-    return Shape(**row["shape"])
+    return shape
 
 
 def _row(figures: dict[str, Any]) -> dict[str, Any]:

@@ -206,6 +206,19 @@ def test_a_benchmarks_figures_become_a_row_and_replace_the_one_of_their_shape(
     )
 
 
+def test_a_row_of_a_version_that_knew_fewer_settings_is_replaced_too(tmp_path):
+    rows, figures = tmp_path / "speeds.json", tmp_path / "figures.json"
+    rows.write_text("[]\n")
+    figures.write_text(json.dumps(FIGURES | {"ms_per_step": 60}))
+    add(figures, rows)
+    old = rows.read_text().replace('"adapter_precision": "fp32", ', "")
+    assert old != rows.read_text()
+    rows.write_text(old)
+    figures.write_text(json.dumps(FIGURES))
+    add(figures, rows)
+    assert [row.seconds_per_step for row in table(rows)] == [0.0485]
+
+
 def test_figures_that_are_none_are_refused_and_the_table_stays(tmp_path):
     rows, figures = tmp_path / "speeds.json", tmp_path / "figures.json"
     rows.write_text("[]\n")
