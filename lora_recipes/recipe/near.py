@@ -14,8 +14,23 @@ OTHER_NAMES = {
     "float16": "fp16",
     "half": "fp16",
     "bfloat16": "bf16",
+    "network_dim": "rank",
+    "dim": "rank",
+    "network_alpha": "alpha",
+    "unet_lr": "learning_rate",
+    "lr": "learning_rate",
+    "lr_scheduler": "scheduler",
+    "lr_warmup_steps": "warmup_steps",
+    "max_train_steps": "steps",
+    "max_train_epochs": "epochs",
+    "num_train_epochs": "epochs",
+    "train_batch_size": "batch_size",
+    "gradient_accumulation_steps": "gradient_accumulation",
+    "optimizer_type": "optimizer",
+    "mixed_precision": "precision",
+    "instance_prompt": "template",
 }
-"""What other programs and people call some of our words."""
+"""What other programs, kohya's and diffusers' scripts first, and people call some of our words."""
 
 
 def nearest(word: object, words: Iterable[str]) -> str | None:

@@ -83,12 +83,15 @@ def _edit(text: str, manifest: str) -> str | None:
 
 
 def _replace(text: str, name: Any, value: Any, new: str) -> str | None:
-    """The text with a key's one-line value replaced, from the colon on."""
+    """The text with a key's value replaced, from the colon on.
+
+    DVC's experiments write a long value on a line of its own; then that line goes.
+    """
     colon = text.index(":", name.end_mark.index) + 1
     start, stop = value.start_mark.index, value.end_mark.index
     if start >= stop:
         start = stop = colon  # `key:` alone: where an empty value stands is the parser's choice
-    if text[colon:start].strip() or "\n" in text[colon:start]:
+    if text[colon:start].strip():
         return None
     return text[:colon] + new + text[stop:]
 

@@ -10,7 +10,7 @@ from typing import Any
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.fields import recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.model import HEAD, SECTIONS
-from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
 from lora_recipes.recipe.yamlslips import spaced
 
@@ -107,13 +107,15 @@ _Told = tuple[str, str, str]
 
 def _unknown(key: Key, known: tuple[str, ...]) -> _Told:
     name = str(key[-1])
-    elsewhere = [other for other in recipe_keys() if other.rpartition(".")[2] == name]
+    ours = OTHER_NAMES.get(name.lower(), name)
+    elsewhere = [other for other in recipe_keys() if other.rpartition(".")[2] == ours]
     otherwise = "remove the line"
     if name in recipe_keys():
         section, _, rest = name.partition(".")
         otherwise = f"write {rest} on a line of its own under {section}:"
-    elif elsewhere:
-        otherwise = f"write it under {elsewhere[0].rpartition('.')[0] or 'nothing'}:"
+    elif elsewhere and ours not in known:
+        it = "it" if ours == name else ours
+        otherwise = f"write {it} under {elsewhere[0].rpartition('.')[0] or 'nothing'}:"
         return f"{dotted(key)} is not a key", "one of " + ", ".join(known), otherwise
     fix = did_you_mean(name, known, otherwise) if name not in recipe_keys() else otherwise
     if meant := spaced(name):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 
 _UNSPACED = re.compile(r"([A-Za-z_][\w.]*):(?!//|\\)([^\s:].*)")
 """Neither a web address nor a Windows path."""
 _WORDS = re.compile(r"([A-Za-z_]\w*)(?:\s+([^:]*))?")
+
+_BRACED = re.compile(r"(\s*[A-Za-z_][\w.]*): +([{\[].*?)\s*( #.*)?")
+"""A text that starts as a mapping or a list of one line would."""
 
 _STRUCTURE = (
     "mapping values are not allowed",
@@ -50,10 +54,9 @@ def slip(text: str, line: int, column: int, message: str) -> Slip | None:
     """
     lines = text.splitlines()
     here = lines[line] if line < len(lines) else ""
-    if "'\\t'" in message:
-        return Slip(line, "there is a tab", "write spaces, not tabs")
-    if not any(part in message for part in _STRUCTURE):
-        return None
+    found = _of_the_line(here, line, message)
+    if found or not any(part in message for part in _STRUCTURE):
+        return found
     if ": " in here[:column]:
         fix = "quote a text that holds a colon, and give each key a line of its own"
         return Slip(line, "there is a second colon", fix)
@@ -72,6 +75,17 @@ def slip(text: str, line: int, column: int, message: str) -> Slip | None:
         "above it",
         "indent all keys of a section alike, and more than the section's name",
     )
+
+
+def _of_the_line(here: str, line: int, message: str) -> Slip | None:
+    """What the message and the line where it arose tell by themselves."""
+    if "'\\t'" in message:
+        return Slip(line, "there is a tab", "write spaces, not tabs")
+    if "expected <block end>, but found" in message and (braced := _BRACED.fullmatch(here)):
+        key, text = braced[1].strip(), braced[2]
+        meant = f"{key}: {json.dumps(text, ensure_ascii=False)}"
+        return Slip(line, f"a text that starts with {text[0]} is not quoted", f"write `{meant}`")
+    return None
 
 
 def _says_something(line: str) -> bool:

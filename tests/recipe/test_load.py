@@ -150,6 +150,28 @@ gradient_checkpointing, deterministic
     )
 
 
+@pytest.mark.parametrize(
+    ("section", "word", "fix"),
+    [
+        ("lora", "network_dim", "did you mean rank?"),
+        ("lora", "network_alpha", "did you mean alpha?"),
+        ("train", "unet_lr", "did you mean learning_rate?"),
+        ("train", "lr_scheduler", "did you mean scheduler?"),
+        ("train", "max_train_steps", "did you mean steps?"),
+        ("train", "train_batch_size", "did you mean batch_size?"),
+        ("train", "network_dim", "write rank under lora:"),
+        ("train", "mixed_precision", "write precision under compute:"),
+        ("train", "instance_prompt", "write template under dataset:"),
+        ("train", "rank", "write it under lora:"),
+    ],
+)
+def test_words_of_other_trainers_lead_to_ours(project, section, word, fix):
+    project.params(f"{section}: {{{word}: 16}}\n")
+    told = message(lambda: resolve(project.root))
+    assert told.splitlines()[0] == f"params.yaml:3: {section}.{word} is not a key"
+    assert told.splitlines()[2] == f"  fix:     {fix}"
+
+
 def test_rules_are_checked_beside_wrong_values_but_not_about_them(project):
     project.params("train: {epochs: 0, steps: 5, power: 2}\nlora: {rank: 0}\n")
     told = message(lambda: resolve(project.root))

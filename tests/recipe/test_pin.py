@@ -30,6 +30,10 @@ OTHER = "sha256:" + "0" * 64
         ("lora: {rank: 4}\n", f"lora: {{rank: 4}}\ndataset:\n  manifest: {HASH}\n"),
         ("lora: {rank: 4}", f"lora: {{rank: 4}}\ndataset:\n  manifest: {HASH}\n"),
         (
+            f"dataset:\n  manifest: \n    {OTHER}    # as DVC folds it\n  trigger: x\n",
+            f"dataset:\n  manifest: {HASH}    # as DVC folds it\n  trigger: x\n",
+        ),
+        (
             "dataset: {trigger: x, manifest: unpinned}\n",
             f"dataset: {{trigger: x, manifest: {HASH}}}\n",
         ),

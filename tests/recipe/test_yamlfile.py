@@ -47,6 +47,11 @@ def test_an_empty_file_is_an_empty_mapping(project):
             "x.yaml:2: is not YAML: there is a tab\n  fix:     write spaces, not tabs",
         ),
         (
+            "a:\n  b: {trigger} on a beach  # x\n  c: 1\n",
+            "x.yaml:2: is not YAML: a text that starts with { is not quoted\n"
+            '  fix:     write `b: "{trigger} on a beach"`',
+        ),
+        (
             "a: b: c\n",
             "x.yaml:1: is not YAML: there is a second colon\n"
             "  fix:     quote a text that holds a colon, and give each key a line of its own",
