@@ -79,13 +79,17 @@ class Drift:
         """A few lines for people, the summary first."""
         if self.is_none:
             return "the tensors are equal, number by number"
+        partly = self.only_before or self.only_after or self.reshaped
+        both = " that both have in the same shape" if partly else ""
         lines = [
-            f"{self.differs:,} of {self.of:,} numbers differ, by {self.max_abs:.3g} at most; "
+            f"{self.differs:,} of {self.of:,} numbers{both} differ, by {self.max_abs:.3g} at most; "
             f"relative L2 {self.relative_l2:.3g}",
             f"what they add to the base (ΔW): relative L2 {self.delta_relative_l2:.3g}",
         ]
         worst = self.modules[:SHOWN]
         lines += [f"  {m.relative_l2:<9.3g} {m.module}" for m in worst]
+        if any(np.isinf(m.relative_l2) for m in worst):
+            lines.append("  (inf: the first adds nothing there, or a number is infinite)")
         if len(self.modules) > SHOWN:
             lines.append(f"  … and {len(self.modules) - SHOWN} more modules")
         for title, names in (

@@ -136,6 +136,12 @@ def test_missing_and_reshaped_tensors_are_named(write):
     )
     assert found.delta_relative_l2 == pytest.approx(1.0)  # all of it is gone
     assert not found.is_none
+    told = found.table()
+    assert f"of {found.of} numbers that both have in the same shape differ" in told
+    assert "inf" not in told
+    backwards = drift(write(after, "c"), write(adapter(), "d")).table()
+    assert "  inf       " in backwards
+    assert "(inf: the first adds nothing there, or a number is infinite)" in backwards
 
 
 @pytest.mark.parametrize(
