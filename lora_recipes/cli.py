@@ -99,6 +99,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
     from lora_recipes.dataset.outlook import outlook
     from lora_recipes.provenance.pipeline import stage_plans
+    from lora_recipes.recipe.device import absent_device
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.plan import make_plan
     from lora_recipes.stages.resolve import absent_base, resolved_document
@@ -117,6 +118,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(stage)
     if absent := absent_base(document, root):
         print(f"{'base model':14}{absent}")
+    if absent := absent_device(resolved.recipe.compute):
+        print(f"{'device':14}{absent}")
     print(make_plan(resolved, data.images, root, pictures=data.pictures))
     if data.problems:
         print("`dvc repro` would stop at this:", file=sys.stderr)

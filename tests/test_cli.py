@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lora_recipes import cli
+from lora_recipes.recipe.device import Device
 
 
 @pytest.mark.parametrize(
@@ -28,9 +29,9 @@ def test_a_wrong_argument_prints_its_own_commands_usage(arguments, usage, capsys
         assert argument in told.splitlines()[-1]
 
 
-def test_plan_says_that_the_base_model_is_not_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The params.yaml of a project without a stage, in which this process stands."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("lora_recipes.provenance.pipeline.stage_plans", lambda *_: [])
@@ -39,7 +40,12 @@ def test_plan_says_that_the_base_model_is_not_here(
         "schema: 1\nname: mine\nversion: 1\ndescription: a test\n"
     )
     (tmp_path / "data.dvc").write_text("outs: []\n")
-    params = tmp_path / "params.yaml"
+    return tmp_path / "params.yaml"
+
+
+def test_plan_says_that_the_base_model_is_not_here(
+    params: Path, capsys: pytest.CaptureFixture[str]
+):
     params.write_text("recipe: mine\ndata: data\n")
     assert cli.main(["plan"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
@@ -50,3 +56,17 @@ def test_plan_says_that_the_base_model_is_not_here(
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\n")
     assert cli.main(["plan"]) == 0
     assert "base model" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("card", [None, Device("NVIDIA H100", 80 * 2**30)])
+def test_plan_says_that_the_gpu_is_not_here(
+    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], card
+):
+    monkeypatch.setattr("lora_recipes.recipe.device.nvidia_card", lambda: card)
+    params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\ncompute: {device: cuda}\n")
+    assert cli.main(["plan"]) == 0
+    told = (
+        "device        nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before "
+        "it encodes"
+    )
+    assert (told in capsys.readouterr().out.splitlines()) == (card is None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.recipe.device import cpu_name, cpu_says
+from lora_recipes.recipe.device import cpu_name, cpu_says, nvidia_card
 from lora_recipes.recipe.sections.compute import Compute
 
 VECTOR_FLAGS = re.compile(r"(avx|fma|amx|sve|asimd)\w*|f16c|neon|sme2?|bf16|i8mm")
@@ -91,6 +91,26 @@ def driver_version(loaded: Path = Path("/proc/driver/nvidia/version")) -> str:
     return done.stdout.split("\n")[0].strip()
 
 
+def _check_no_card_is_wasted() -> None:
+    """A card that torch cannot use is a mistake of the installation, unless it was hidden.
+
+    Raises:
+        UserError: there is one.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    card = None if hidden else nvidia_card()
+    if card is not None:
+        raise UserError(
+            Problem(
+                what=f"compute.device = auto: torch {torch.__version__} cannot use this machine's "
+                f"{card.name}, and a CPU takes far longer",
+                allowed="cpu, to train on the CPU all the same",
+                fix="install a torch build for CUDA and a driver that is new enough for it "
+                "(`python -c 'import torch; torch.zeros(1).cuda()'` says what is missing)",
+            )
+        )
+
+
 def _device(name: str) -> torch.device:
     there = {
         "cuda": torch.cuda.is_available(),
@@ -98,7 +118,10 @@ def _device(name: str) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, found in there.items() if found))
+        chosen = next(kind for kind, found in there.items() if found)
+        if chosen == "cpu":
+            _check_no_card_is_wasted()
+        return torch.device(chosen)
     if not there[name]:
         kind = {"cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}[name]
         raise UserError(

@@ -36,6 +36,13 @@ def device_of(compute: Compute) -> Device:
     return Device(f"mps {cpu_name()}" if apple else cpu_name())
 
 
+def absent_device(compute: Compute) -> str:
+    """What a plan says of a GPU that is asked for and does not answer; empty otherwise."""
+    if compute.device != "cuda" or nvidia_card() is not None:
+        return ""
+    return "nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before it encodes"
+
+
 def nvidia_card() -> Device | None:
     """The first NVIDIA card, or None where there is none or it does not answer."""
     program = shutil.which("nvidia-smi")

@@ -10,6 +10,7 @@ import torch
 
 from lora_recipes.base.compute import VECTOR_FLAGS, cpu_flags, device_name, driver_version, set_up
 from lora_recipes.errors import UserError
+from lora_recipes.recipe.device import Device
 from lora_recipes.recipe.sections.compute import Compute
 
 TELL = """
@@ -113,3 +114,21 @@ def test_where_the_kernel_does_not_tell_the_driver_nvidia_smi_does(
     program.write_text("#!/bin/sh\necho 570.86.10\necho 570.86.10\n")
     program.chmod(0o755)
     assert driver_version(tmp_path / "none") == "570.86.10"
+
+
+def test_a_card_that_torch_cannot_use_is_not_left_idle_in_silence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr("lora_recipes.base.compute.nvidia_card", lambda: Device("NVIDIA X"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError) as caught:
+        set_up(Compute(device="auto"))
+    assert str(caught.value).startswith(
+        f"compute.device = auto: torch {torch.__version__} cannot use this machine's NVIDIA X, "
+        "and a CPU takes far longer\n"
+        "  allowed: cpu, to train on the CPU all the same\n"
+        "  fix:     install a torch build for CUDA"
+    )
+    assert set_up(Compute(device="cpu")).device.type == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
+    assert set_up(Compute(device="auto")).device.type == "cpu"

@@ -17,6 +17,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute: `auto` takes an NVIDIA GPU, then Apple's, then the CPU.
 
+    An NVIDIA GPU that is there but that torch cannot use stops a run with `auto`.
     With: `compute.precision`; bytes repeat on the same model of device only.
     Source: this project.
     """
