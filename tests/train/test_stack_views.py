@@ -124,6 +124,8 @@ def test_the_stage_takes_the_precision_that_the_recipe_wants(tmp_path: Path):
         "fp32, as the base": {"precision": "fp32", "adapter_precision": "base"},
         "bf16": {"precision": "bf16"},
         "bf16, as the base": {"precision": "bf16", "adapter_precision": "base"},
+        "fp16": {"precision": "fp16"},
+        "fp16, as the base": {"precision": "fp16", "adapter_precision": "base"},
     }
     found = {}
     for name, compute in wanted.items():
@@ -132,11 +134,12 @@ def test_the_stage_takes_the_precision_that_the_recipe_wants(tmp_path: Path):
         found[name] = read_tensors(root / "out" / "adapter.safetensors")
     for name, tensor in found["fp32"].items():
         assert torch.equal(found["fp32, as the base"][name], tensor)
-    up = [name for name in found["bf16"] if "lora_up" in name]
-    other, one = found["bf16"], found["bf16, as the base"]
-    error = sum(float((one[n] - other[n]).square().sum()) for n in up)
-    size = sum(float(other[n].square().sum()) for n in up)
-    assert 0 < (error / size) ** 0.5 < 0.2
+    for base, close in (("bf16", 0.2), ("fp16", 0.05)):
+        other, one = found[base], found[f"{base}, as the base"]
+        up = [name for name in other if "lora_up" in name]
+        error = sum(float((one[n] - other[n]).square().sum()) for n in up)
+        size = sum(float(other[n].square().sum()) for n in up)
+        assert 0 < (error / size) ** 0.5 < close
 
 
 def test_the_same_again_gives_the_same_bytes(tmp_path: Path):
