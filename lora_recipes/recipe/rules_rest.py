@@ -40,6 +40,21 @@ def hub_ids_need_a_revision(recipe: Recipe, root: Path) -> Iterator[Finding]:
             )
 
 
+@rule("base.model", "base.vae", "base.tokenizer", moment="run")
+def what_lies_here_exists(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """A base model, VAE or tokenizer that is no Hugging Face id is there when a run needs it."""
+    for key, own in (("model", "pocket"), ("vae", "base"), ("tokenizer", "base")):
+        name = getattr(recipe.base, key)
+        here = name == own or (root / Path(name).expanduser()).exists()
+        if not here and not is_hub_id(name, root):
+            yield Finding(
+                f"base.{key}",
+                "a Hugging Face id (owner/name), a folder or .safetensors file that exists, "
+                f"or {own}",
+                did_you_mean(name, [own], "correct the name or the path"),
+            )
+
+
 @rule("base.model", "base.revision")
 def revision_of_another_model(recipe: Recipe, root: Path) -> Iterator[Finding]:
     """`base.revision` is a commit of `base.model`: another model needs another one."""

@@ -150,6 +150,20 @@ BROKEN = [
         "a local folder has to exist",
     ),
     (
+        "what-lies-here-exists",
+        "base: {model: poket, revision: none}",
+        "base.model = poket",
+        "a Hugging Face id (owner/name), a folder or .safetensors file that exists, or pocket",
+        "did you mean pocket?",
+    ),
+    (
+        "what-lies-here-exists",
+        "base: {vae: models/nothing.safetensors}",
+        "base.vae = models/nothing.safetensors",
+        "a Hugging Face id (owner/name), a folder or .safetensors file that exists, or base",
+        "correct the name or the path",
+    ),
+    (
         "revision-of-another-model",
         "base: {model: someone/finetune}",
         "base.model = someone/finetune",
@@ -289,6 +303,8 @@ def test_every_rule_names_keys_that_exist():
     ],
 )
 def test_a_setting_that_fits_is_not_complained_about(project, written):
+    project.file("models/local.safetensors", "")
+    (project.root / "vae").mkdir()
     project.params(written + "\n")
     assert resolve(project.root).warnings == ()
 
