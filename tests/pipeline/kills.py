@@ -9,6 +9,7 @@ a moment that is short but matters, such as a checkpoint being written.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -162,6 +163,7 @@ def _start_and_kill(project: Project, aim: Aim | None) -> tuple[Kill | None, str
     old = {name: _shown(project, name) for name in MOMENTS}
     log = project.root / ".lora" / "kills.log"
     log.parent.mkdir(exist_ok=True)
+    remove_broken_lock(project)
     start = time.monotonic()
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -188,6 +190,19 @@ def _start_and_kill(project: Project, aim: Aim | None) -> tuple[Kill | None, str
     if not during and training is None and not aim.moment:
         during = "DVC starting"
     return Kill(0, seconds, alone, during), log.read_text()
+
+
+def remove_broken_lock(project: Project) -> bool:
+    """What the README says to do where DVC was killed while it wrote its own lock file."""
+    lock = project.root / ".dvc/tmp/rwlock"
+    try:
+        json.loads(lock.read_text("utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        lock.unlink()
+        return True
+    return False
 
 
 def _wait(

@@ -18,7 +18,7 @@ import pytest
 
 from lora_recipes.hashing import sha256_file
 
-from .kills import Aim, Unbroken, chain, outputs
+from .kills import Aim, Unbroken, chain, outputs, remove_broken_lock
 from .project import RAN, Project, make_project
 from .test_edits import ALL, ROWS
 
@@ -117,6 +117,19 @@ def test_a_training_killed_again_and_again_goes_on_and_ends_in_the_same_bytes(pr
     assert kills[0].during.startswith(("writing a checkpoint", "the steps after"))  # just written
     assert kills[2].during == "writing outputs"
     assert kills[-1].went_on == f"after step {STEPS - 1}"
+
+
+@pytest.mark.parametrize("content", ["", '{"out/'])
+def test_a_lock_that_dvc_was_killed_over_is_deleted_and_all_goes_on(project: Project, content):
+    lock = project.root / ".dvc/tmp/rwlock"
+    lock.write_text(content)
+    told = project.run("dvc", "repro", "--force", "--single-item", "report", check=False)
+    assert told.returncode != 0
+    assert "Unable to read RWLock-file '.dvc/tmp/rwlock'" in told.stderr
+    assert remove_broken_lock(project)
+    assert not remove_broken_lock(project)
+    project.run("dvc", "repro", "--force", "--single-item", "report")
+    assert project.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_a_progress_bar_and_five_workers_change_no_byte(project: Project):

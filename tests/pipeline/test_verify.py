@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -232,7 +233,8 @@ def test_another_or_no_base_model_at_the_commits_path_is_refused_by_name(project
     finally:
         (project.root / ".lora/away").rename(project.root / "models")
     assert what.startswith("the commit's own resolve failed; its last lines:\n")
-    assert "base.model = models/own: there is no " in what
+    assert re.search(r"params\.yaml(:\d+)?: base\.model = models/own\n", what), what
+    assert "folder or .safetensors file that exists" in what
 
 
 @pytest.mark.slow
