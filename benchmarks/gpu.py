@@ -61,12 +61,12 @@ class Case:
 
     def __str__(self) -> str:
         words = [f"{self.resolution} px", f"batch {self.batch}", f"r{self.rank}"]
-        words += [kept(self.checkpointing)] if self.checkpointing else []
+        words += [how_checkpointed(self.checkpointing)] if self.checkpointing else []
         words += ["adapter as base"] if self.adapter_precision == "base" else []
         return ", ".join([*words, "fast" if self.fast else "strict"])
 
 
-def kept(checkpointing: Checkpointing) -> str:
+def how_checkpointed(checkpointing: Checkpointing) -> str:
     """How a table tells gradient checkpointing."""
     return "feed-forward checkpointed" if checkpointing == "feed_forward" else "checkpointed"
 
@@ -252,7 +252,7 @@ def count_flop() -> dict[str, float]:
 
     return {
         f"{one.resolution} px, r{one.rank}"
-        + (f", {kept(one.checkpointing)}" if one.checkpointing else ""): (
+        + (f", {how_checkpointed(one.checkpointing)}" if one.checkpointing else ""): (
             meta.measure(meta.Case(one.resolution, 1, one.rank, checkpointing=one.checkpointing))
         )["tflop"]
         for one in dict.fromkeys(cases())

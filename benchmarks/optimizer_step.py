@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +20,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.optimization import Adafactor
 
-from benchmarks.pairs import ROUNDS
+from benchmarks.pairs import ROUNDS, spread
 from benchmarks.results import Result, tell
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.shapes import SDXL, adapted_shapes
@@ -78,15 +77,16 @@ def compare(name: str, rank: int, targets: Any, pairs: int) -> dict[str, Any]:
     optimizer.param_groups[0]["lr"] = RATE  # in a training, the schedule sets it
     same = agree(optimizer, ours, reference, theirs, bound)
     times = [_in_turns(reference, optimizer, first=pair % 2) for pair in range(pairs)]
-    ratios = sorted(a / b for a, b in times)
+    theirs_s, ours_s = zip(*times, strict=True)
+    ratios = spread([a / b for a, b in times])
     return {
         "optimizer": name,
         "rank": rank,
         "weights": sum(weight.numel() for weight in ours),
-        "theirs ms": round(1000 * statistics.median(a for a, _ in times), 1),
-        "ours ms": round(1000 * statistics.median(b for _, b in times), 1),
-        "ratio": round(statistics.median(ratios), 2),
-        "spread": f"{ratios[0]:.2f}-{ratios[-1]:.2f}",
+        "theirs ms": round(1000 * spread(theirs_s).median, 1),
+        "ours ms": round(1000 * spread(ours_s).median, 1),
+        "ratio": round(ratios.median, 2),
+        "spread": f"{ratios.low:.2f}-{ratios.high:.2f}",
         "ops": f"{operations(reference)} → {operations(optimizer)}",
         "same": "bits" if same == 0 else f"within {same:.0e}",
     }

@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from benchmarks import pairs
+from benchmarks.machine import REPOSITORY
 from benchmarks.results import Result, tell
 from lora_recipes.dataset.geometry import place
 from lora_recipes.dataset.processes import cores
@@ -123,13 +121,9 @@ def timed(root: Path, side: str, resolution: int) -> tuple[float, float]:
     """Seconds of wall clock and of CPU of one side, all its processes included."""
     command = [sys.executable, "-m", "benchmarks.prepare_photos", "--side", side]
     command += ["--resolution", str(resolution)]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, cwd=root, env=here, check=True, stderr=subprocess.DEVNULL)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{side:5} {wall:8.1f} s, {cpu:8.1f} s of CPU", file=sys.stderr)
-    return wall, cpu
+    used = pairs.run(command, root, {"PYTHONPATH": str(REPOSITORY)})
+    print(f"{side:5} {used.wall:8.1f} s, {used.cpu:8.1f} s of CPU", file=sys.stderr)
+    return used.wall, used.cpu
 
 
 def same_pixels(root: Path) -> bool:

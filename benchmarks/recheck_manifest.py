@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import pairs
+from benchmarks.machine import REPOSITORY
 from benchmarks.results import Result, tell
 from lora_recipes.dataset.cache import SETTLED_NS
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -83,11 +81,8 @@ def make_project(root: Path, count: int) -> None:
 def look(root: Path) -> tuple[float, float]:
     """Run the dataset stage: seconds of wall clock and of CPU."""
     command = [sys.executable, "-m", "lora_recipes", "stage", "dataset"]
-    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, cwd=root, env=here, check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    used = pairs.run(command, root, {"PYTHONPATH": str(REPOSITORY)})
+    return used.wall, used.cpu
 
 
 if __name__ == "__main__":

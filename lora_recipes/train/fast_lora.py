@@ -59,7 +59,10 @@ class WideLinear(torch.autograd.Function):
 
 @dataclass
 class Weights:
-    """What a layer multiplies with: its own parameters, found once instead of at each step."""
+    """What a layer multiplies with, found once instead of at each step.
+
+    Its own parameters, or while `StackViews` is bound, slices of the stacks that hold them.
+    """
 
     adapter: str
     """The name that peft knows the adapter by."""
