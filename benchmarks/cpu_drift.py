@@ -107,8 +107,8 @@ def report(folders: dict[str, Path]) -> str:
     """The page: what was run, where, and how far each adapter lies from the first."""
     import torch
 
-    from lora_recipes.adapter.drift import drift
     from lora_recipes.base.compute import device_name
+    from lora_recipes.formats.drift import drift
     from lora_recipes.hashing import sha256_file
     from lora_recipes.pocket.evaluate import figures
     from lora_recipes.pocket.prove import (

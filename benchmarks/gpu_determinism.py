@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from benchmarks import gpu_real_size
-from lora_recipes.adapter.drift import drift
 from lora_recipes.base.compute import device_name
+from lora_recipes.formats.drift import drift
 from lora_recipes.hashing import sha256_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent

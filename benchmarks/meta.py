@@ -141,11 +141,11 @@ def _training(case: Case) -> tuple[Any, Any]:
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.recipe.sections.lora import Lora
     from lora_recipes.recipe.sections.train import Train
-    from lora_recipes.train.checkpointing import enable_checkpointing
-    from lora_recipes.train.fast import speed_up
+    from lora_recipes.train.fast.all import speed_up
+    from lora_recipes.train.fast.recompute import enable_checkpointing
+    from lora_recipes.train.fast.stack_views import StackViews
     from lora_recipes.train.module import Denoiser, Denoising, Diffusion
-    from lora_recipes.train.optimizers import build_optimizer
-    from lora_recipes.train.stack_views import StackViews
+    from lora_recipes.train.optim.optimizers import build_optimizer
 
     config = read_json(components.CONFIGS / "unet/config.json")
     unet = _meta_unet(config)
@@ -195,17 +195,17 @@ def _meta_unet(config: Mapping[str, Any]) -> Any:
 
 
 def _record() -> Any:
-    from lora_recipes.train.batches import Pictures
+    from lora_recipes.train.data.batches import Pictures
+    from lora_recipes.train.data.stream import Stream
+    from lora_recipes.train.data.turns import Turns
     from lora_recipes.train.record import Record
-    from lora_recipes.train.stream import Stream
-    from lora_recipes.train.turns import Turns
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)
     return Record(Pictures(Path(), []), Turns(stream))
 
 
 def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:
-    from lora_recipes.train.batches import Batch
+    from lora_recipes.train.data.batches import Batch
 
     size, count = case.resolution // 8, case.batch
     pooled = config["projection_class_embeddings_input_dim"]

@@ -22,9 +22,9 @@ from transformers.optimization import Adafactor
 
 from benchmarks.pairs import ROUNDS, spread
 from benchmarks.results import Result, tell
+from lora_recipes.plan.shapes import SDXL, adapted_shapes
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.shapes import SDXL, adapted_shapes
-from lora_recipes.train.optimizers import build_optimizer
+from lora_recipes.train.optim.optimizers import build_optimizer
 
 RATE, DECAY = 1e-4, 0.01
 AGREE_STEPS = 3

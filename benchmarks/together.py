@@ -31,7 +31,7 @@ from benchmarks import gpu_real_size
 from lora_recipes.base.compute import device_name
 from lora_recipes.reporting import Quiet
 from lora_recipes.stages import train as stage
-from lora_recipes.train import together
+from lora_recipes.train.distributed import together
 from lora_recipes.train.record import Record
 
 WARM_UP = 3

@@ -97,11 +97,11 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 
 def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
-    from lora_recipes.dataset.outlook import outlook
+    from lora_recipes.machine import absent_device
+    from lora_recipes.plan.preflight import outlook
+    from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans
-    from lora_recipes.recipe.device import absent_device
     from lora_recipes.recipe.load import resolve
-    from lora_recipes.recipe.plan import make_plan
     from lora_recipes.stages.resolve import absent_base, resolved_document
 
     resolved = resolve(root)
@@ -118,7 +118,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(stage)
     if absent := absent_base(document, root):
         print(f"{'base model':14}{absent}")
-    if absent := absent_device(resolved.recipe.compute):
+    if absent := absent_device(resolved.recipe.compute.device):
         print(f"{'device':14}{absent}")
     print(make_plan(resolved, data.images, root, pictures=data.pictures))
     if data.problems:
@@ -130,8 +130,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.outlook import look_whole
     from lora_recipes.dataset.pin import write_listing
+    from lora_recipes.plan.preflight import look_whole
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
@@ -197,7 +197,7 @@ def verify(options: argparse.Namespace, root: Path) -> int:
 
 def _speaks() -> bool:
     """Of several processes that train together, one on each machine speaks."""
-    from lora_recipes.train.world import local_rank
+    from lora_recipes.train.distributed.world import local_rank
 
     return local_rank(os.environ) == 0
 
@@ -208,8 +208,8 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     For this project's files and for anybody's: kohya, diffusers, peft, OneTrainer, ai-toolkit,
     LyCORIS. What the file does not say is called not stated.
     """
-    from lora_recipes.adapter.facts import look
-    from lora_recipes.adapter.table import table
+    from lora_recipes.formats.facts import look
+    from lora_recipes.formats.table import table
 
     facts = look(Path(options.file))
     print(_json(facts.as_dict()) if options.json else table(facts))

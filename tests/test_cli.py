@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lora_recipes import cli
-from lora_recipes.recipe.device import Device
+from lora_recipes.machine import Device
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_plan_says_that_the_base_model_is_not_here(
 def test_plan_says_that_the_gpu_is_not_here(
     params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], card
 ):
-    monkeypatch.setattr("lora_recipes.recipe.device.nvidia_card", lambda: card)
+    monkeypatch.setattr("lora_recipes.machine.nvidia_card", lambda: card)
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\ncompute: {device: cuda}\n")
     assert cli.main(["plan"]) == 0
     told = (

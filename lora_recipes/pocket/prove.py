@@ -104,7 +104,7 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def _held_against_bounds(root: Path) -> tuple[list[str], list[Problem]]:
     """Every figure beside its bound, and a problem for every one beyond."""
-    from lora_recipes.adapter.drift import drift
+    from lora_recipes.formats.drift import drift
 
     early = early_difference(_committed(root, LOSS), _now(root, LOSS))
     apart = drift(root / GOLDEN, root / ADAPTER).delta_relative_l2

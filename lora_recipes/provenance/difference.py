@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.adapter.drift import Drift, drift
-from lora_recipes.adapter.header import text_of
-from lora_recipes.adapter.layout import NOT_STATED
 from lora_recipes.dataset.pin import differences
+from lora_recipes.formats.drift import Drift, drift
+from lora_recipes.formats.header import text_of
+from lora_recipes.formats.layout import NOT_STATED
 from lora_recipes.provenance.sides import Leaves, Side, side
 
 Changed = tuple[str, Any, Any]

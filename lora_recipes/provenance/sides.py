@@ -12,10 +12,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.adapter.header import flat, recipe_of
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.formats.header import flat, recipe_of
 from lora_recipes.provenance.history import ADAPTER, LOCK, RECORD, output_md5
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git

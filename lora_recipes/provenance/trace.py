@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lora_recipes.adapter.arrays import Array, read_arrays
-from lora_recipes.adapter.drift import Drift, drift
-from lora_recipes.adapter.hashes import short_recipe, short_tensors
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.formats.arrays import Array, read_arrays
+from lora_recipes.formats.drift import Drift, drift
+from lora_recipes.formats.hashes import short_recipe, short_tensors
 from lora_recipes.provenance.history import (
     ADAPTER,
     LOCK,

@@ -15,7 +15,7 @@ MOST_FILES = 5
 
 
 class Drifted(Protocol):
-    """How far two adapters lie apart, as `lora_recipes.adapter.drift` measures it."""
+    """How far two adapters lie apart, as `lora_recipes.formats.drift` measures it."""
 
     def as_dict(self) -> dict[str, Any]: ...
 

@@ -119,7 +119,7 @@ def _drift(
     report: Reporter,
 ) -> tuple[dict[str, Drifted], list[str]]:
     """How far each adapter that differs has moved; a note where the old one is not at hand."""
-    from lora_recipes.adapter.drift import drift
+    from lora_recipes.formats.drift import drift
 
     measured: dict[str, Drifted] = {}
     notes = []

@@ -11,8 +11,8 @@ from lora_recipes.errors import Problem
 from lora_recipes.recipe.fields import recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.model import HEAD, SECTIONS
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
+from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
-from lora_recipes.recipe.yamlslips import spaced
 
 PARAMS_KEYS = ("recipe", "data", *SECTIONS, "runtime")
 """What params.yaml may hold at its top."""

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.recipe.yamlslips import slip
+from lora_recipes.recipe.yaml_hints import slip
 
 Key = tuple[str | int, ...]
 """The way to a value: names of mappings, positions in lists."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
@@ -24,7 +25,6 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.work import shape_of
 from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Quiet, Reporter
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from lora_recipes.base.compute import Setup
     from lora_recipes.encode.store import EncodedImage, EncodedIndex
     from lora_recipes.train.checkpoints import Checkpoints
+    from lora_recipes.train.data.stream import Stream
+    from lora_recipes.train.distributed.world import World
     from lora_recipes.train.run import Job, Outcome
-    from lora_recipes.train.stream import Stream
-    from lora_recipes.train.world import World
 
 ROLES = ("heldout", "others")
 """Pictures that are never trained on, but looked at in the end."""
@@ -82,7 +82,7 @@ def run(root: Path, report: Reporter) -> None:
     with large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
-        from lora_recipes.train.group import LostProcess, own_device
+        from lora_recipes.train.distributed.group import LostProcess, own_device
         from lora_recipes.train.identity import environment, fingerprint
         from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
 
@@ -127,7 +127,7 @@ def _train(  # noqa: PLR0917
     report: Reporter,
 ) -> tuple[Job, Outcome]:
     """What each process of a training does; the base is loaded by all at the same time."""
-    from lora_recipes.train.group import agree, join
+    from lora_recipes.train.distributed.group import agree, join
     from lora_recipes.train.run import fit
 
     join(world, setup.device)
@@ -138,7 +138,7 @@ def _train(  # noqa: PLR0917
 
 def _world(root: Path, train: Train) -> World:
     """The processes of this training; fails before any model is loaded."""
-    from lora_recipes.train.world import find_world
+    from lora_recipes.train.distributed.world import find_world
 
     chosen = runtime(root)
     place = place_of_processes(read(root / PARAMS, PARAMS), chosen)
@@ -173,7 +173,7 @@ def read_recipe(root: Path) -> Recipe:
 def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
     """What is trained on, in which order; fails before any model is loaded."""
     from lora_recipes.encode.store import read_index
-    from lora_recipes.train.stream import Stream
+    from lora_recipes.train.data.stream import Stream
 
     index = read_index(encoded)
     repeats = [image.repeats for image in _of_role(index, "train")]
@@ -204,8 +204,8 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.adapter.metadata import build
     from lora_recipes.base.load import load_scheduler, load_unet
     from lora_recipes.diffusion.noise import alphas_cumprod
-    from lora_recipes.train.batches import Pictures
-    from lora_recipes.train.checkpointing import enable_checkpointing
+    from lora_recipes.train.data.batches import Pictures
+    from lora_recipes.train.fast.recompute import enable_checkpointing
     from lora_recipes.train.module import Denoiser, Diffusion
     from lora_recipes.train.run import Job
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lora_recipes.reporting import Bar
-from lora_recipes.train.batches import Batch
 from lora_recipes.train.checkpoints import Checkpoints
+from lora_recipes.train.data.batches import Batch
+from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.optim.loss_scaling import LossScaling
 from lora_recipes.train.record import Record, check_finite
-from lora_recipes.train.scaling import LossScaling
-from lora_recipes.train.stream import Stream
 
 
 class EndOfStep(Callback):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lora_recipes.adapter.inject import enabled
-from lora_recipes.train.batches import Batch, Pictures
+from lora_recipes.train.data.batches import Batch, Pictures
+from lora_recipes.train.data.stream import Sample
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
-from lora_recipes.train.stream import Sample
 
 DRAWS = 8
 """How often each picture is looked at, each time with other noise at another timestep."""

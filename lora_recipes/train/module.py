@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lora_recipes.diffusion import draws, noise, timesteps
-from lora_recipes.train.batches import Batch
-from lora_recipes.train.transfer import send
+from lora_recipes.train.data.batches import Batch
+from lora_recipes.train.data.transfer import send
 
 Record = Callable[[Batch, Tensor], None]
 """What is told each batch's loss, a tensor on the device."""

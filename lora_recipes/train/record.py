@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.train.batches import Batch, Pictures
-from lora_recipes.train.stream import Sample
-from lora_recipes.train.turns import Turns
+from lora_recipes.train.data.batches import Batch, Pictures
+from lora_recipes.train.data.stream import Sample
+from lora_recipes.train.data.turns import Turns
 
 NEVER = -1
 

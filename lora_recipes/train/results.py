@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lora_recipes.adapter.hashes import identity
 from lora_recipes.encode.store import EncodedImage
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
+from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
-from lora_recipes.recipe.work import Shape
+from lora_recipes.plan.work import Shape
 from lora_recipes.reporting import Reporter
 from lora_recipes.train.evaluate import base_and_adapter
 from lora_recipes.train.run import Job, Outcome

@@ -20,7 +20,6 @@ from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.reporting import Bar, Reporter
-from lora_recipes.train.batches import BatchLoader, Pictures
 from lora_recipes.train.callbacks import (
     AdapterState,
     EndOfStep,
@@ -30,23 +29,24 @@ from lora_recipes.train.callbacks import (
     Progress,
 )
 from lora_recipes.train.checkpoints import Checkpoints
-from lora_recipes.train.fast import speed_up
-from lora_recipes.train.group import (
+from lora_recipes.train.data.batches import BatchLoader, Pictures
+from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.turns import Turns
+from lora_recipes.train.distributed.group import (
     ACCELERATORS,
     add_up,
     environment,
     from_first,
     quiet_lightning,
 )
+from lora_recipes.train.distributed.together import Together
+from lora_recipes.train.distributed.world import World
+from lora_recipes.train.fast.all import speed_up
+from lora_recipes.train.fast.stack_views import StackViews
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
-from lora_recipes.train.optimizers import build_optimizer, build_schedule
+from lora_recipes.train.optim.loss_scaling import LossScaling
+from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import Record
-from lora_recipes.train.scaling import LossScaling
-from lora_recipes.train.stack_views import StackViews
-from lora_recipes.train.stream import Stream
-from lora_recipes.train.together import Together
-from lora_recipes.train.turns import Turns
-from lora_recipes.train.world import World
 
 NOT_FOR_USERS = (
     # a scaler that skips the very first step makes torch worry about the schedule

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_recipes.adapter.arrays import read_arrays
-from lora_recipes.adapter.drift import drift
 from lora_recipes.errors import UserError
+from lora_recipes.formats.arrays import read_arrays
+from lora_recipes.formats.drift import drift
 from lora_recipes.tensors import header_bytes, write_tensors
 
 Q = "lora_unet_middle_block_1_transformer_blocks_0_attn1_to_q"

@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lora_recipes.adapter.facts import Facts, look
-from lora_recipes.adapter.hashes import tensors_hash
-from lora_recipes.adapter.header import flat, text_of
-from lora_recipes.adapter.layout import layout
-from lora_recipes.adapter.table import table
 from lora_recipes.cli import main
 from lora_recipes.errors import UserError
+from lora_recipes.formats.facts import Facts, look
+from lora_recipes.formats.hashes import tensors_hash
+from lora_recipes.formats.header import flat, text_of
+from lora_recipes.formats.layout import layout
+from lora_recipes.formats.table import table
 from lora_recipes.recipe.sections.lora import Lora
 from tests.adapter.formats import BLOCKS, FORMATS, KOHYA_HEADER, SGM, kohya, lora, random
 from tests.adapter.test_metadata import fields

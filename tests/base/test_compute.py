@@ -10,7 +10,7 @@ import torch
 
 from lora_recipes.base.compute import VECTOR_FLAGS, cpu_flags, device_name, driver_version, set_up
 from lora_recipes.errors import UserError
-from lora_recipes.recipe.device import Device
+from lora_recipes.machine import Device
 from lora_recipes.recipe.sections.compute import Compute
 
 TELL = """

@@ -9,8 +9,8 @@ import pytest
 
 from lora_recipes.dataset.manifest import read
 from lora_recipes.dataset.pin import accept
-from lora_recipes.dataset.select import repeats_by_name
 from lora_recipes.errors import UserError
+from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet
 from lora_recipes.stages import dataset, prepare

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lora_recipes.adapter.hashes import identity
+from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import digest
 from lora_recipes.provenance.objects import file_md5
 from lora_recipes.tensors import write_tensors

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lora_recipes.adapter.hashes import identity
 from lora_recipes.cli import main
 from lora_recipes.errors import CannotTell
+from lora_recipes.formats.hashes import identity
 from lora_recipes.provenance.history import Says, read_history, says_of
 from lora_recipes.provenance.objects import file_md5
 from lora_recipes.provenance.trace import Trace, trace

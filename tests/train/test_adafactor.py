@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.optimization import Adafactor as Reference
 
-from lora_recipes.recipe.shapes import SDXL, adapted_shapes
-from lora_recipes.train import adafactor
-from lora_recipes.train.adafactor import Adafactor
+from lora_recipes.plan.shapes import SDXL, adapted_shapes
+from lora_recipes.train.optim import adafactor
+from lora_recipes.train.optim.adafactor import Adafactor
 
 PUBLISHED: dict[str, Any] = {
     "lr": 1e-2,

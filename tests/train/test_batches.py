@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lora_recipes.encode.store import load_moments, load_text, read_index
-from lora_recipes.train.batches import Batch, BatchLoader, Pictures
-from lora_recipes.train.stream import Stream
-from lora_recipes.train.turns import Turns
+from lora_recipes.train.data.batches import Batch, BatchLoader, Pictures
+from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.turns import Turns
 from tests.train.project import encode_pictures
 
 STREAM = Stream((3, 3, 6), 30, 2, 4, 0)

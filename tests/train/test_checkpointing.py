@@ -7,8 +7,8 @@ import torch
 
 from lora_recipes.adapter import inject
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train.checkpointing import CheckpointedFeedForward, enable_checkpointing
-from lora_recipes.train.fast import speed_up
+from lora_recipes.train.fast.all import speed_up
+from lora_recipes.train.fast.recompute import CheckpointedFeedForward, enable_checkpointing
 from tests.adapter.tiny import fill, predict, tiny_unet
 
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from lora_recipes.adapter import inject
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train import fast_lora
-from lora_recipes.train.fast import speed_up
-from lora_recipes.train.fast_attention import FastAttention
-from lora_recipes.train.fast_attention import speed_up as speed_up_attention
+from lora_recipes.train.fast import lora as fast_lora
+from lora_recipes.train.fast.all import speed_up
+from lora_recipes.train.fast.attention import FastAttention
+from lora_recipes.train.fast.attention import speed_up as speed_up_attention
 from tests.adapter.tiny import CONTEXT, fill, predict, tiny_unet
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from lora_recipes.adapter import inject
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train.fast_lora import FastLinear, WideLinear, speed_up
+from lora_recipes.train.fast.lora import FastLinear, WideLinear, speed_up
 from tests.adapter.tiny import fill, predict, tiny_unet
 
 

@@ -11,8 +11,8 @@ from torch import distributed
 
 from lora_recipes.cli import main
 from lora_recipes.errors import UserError
-from lora_recipes.train.group import LostProcess, join, or_lost, own_device
-from lora_recipes.train.world import World
+from lora_recipes.train.distributed.group import LostProcess, join, or_lost, own_device
+from lora_recipes.train.distributed.world import World
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):

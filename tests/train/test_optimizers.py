@@ -10,7 +10,7 @@ import torch
 from transformers.optimization import Adafactor, get_scheduler
 
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.train.optimizers import build_optimizer, build_schedule
+from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
 from tests.train.test_adafactor import Count
 
 STEPS = 8

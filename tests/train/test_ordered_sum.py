@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from lora_recipes.train.ordered_sum import OrderedSum
+from lora_recipes.train.distributed.ordered_sum import OrderedSum
 from tests.train.processes import as_torchrun, together
 
 SHAPES = ((3, 5), (1,), (4, 4), (2, 3, 2))

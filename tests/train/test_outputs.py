@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lora_recipes.adapter.arrays import read_arrays
-from lora_recipes.adapter.hashes import identity, tensors_hash
+from lora_recipes.formats.arrays import read_arrays
+from lora_recipes.formats.hashes import identity, tensors_hash
 from lora_recipes.hashing import sha256_file
-from lora_recipes.recipe.device import device_of
-from lora_recipes.recipe.duration import duration
-from lora_recipes.recipe.measured import own_runs
-from lora_recipes.recipe.work import shape_of
+from lora_recipes.machine import device_of
+from lora_recipes.plan.duration import duration
+from lora_recipes.plan.measured import own_runs
+from lora_recipes.plan.work import shape_of
 from lora_recipes.stages.train import read_recipe
 from lora_recipes.tensors import read_header
 from lora_recipes.train.identity import environment, fingerprint
@@ -65,7 +65,7 @@ def test_a_run_leaves_its_speed_behind_for_the_next_plan(tmp_path: Path):
         recipe.lora,
         recipe.train,
         recipe.compute,
-        device_of(recipe.compute).name,
+        device_of(recipe.compute.device).name,
         tmp_path,
     )
     assert run.shape == shape

@@ -13,7 +13,7 @@ from lora_recipes.errors import UserError
 from lora_recipes.tensors import read_tensors
 from lora_recipes.train.callbacks import EndOfStep
 from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
-from lora_recipes.train.scaling import LossScaling
+from lora_recipes.train.optim.loss_scaling import LossScaling
 from tests.train.project import contents, make_project, run_stage, small_unet
 from tests.train.test_resume import CutOff, Interrupted
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.gpu_real_size import arguments, make_project, measure
 from benchmarks.meta import Case
 from benchmarks.meta import measure as measure_on_meta
-from lora_recipes.recipe.memory import ACTIVATIONS
+from lora_recipes.plan.memory import ACTIVATIONS
 from lora_recipes.tensors import read_header
 
 SMALLEST_MEMORY = 14 * 2**30

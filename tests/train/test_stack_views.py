@@ -12,10 +12,10 @@ from lora_recipes.adapter import inject
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.tensors import read_tensors
-from lora_recipes.train.checkpointing import enable_checkpointing
-from lora_recipes.train.fast_lora import FastLinear, speed_up
-from lora_recipes.train.optimizers import build_optimizer
-from lora_recipes.train.stack_views import StackViews
+from lora_recipes.train.fast.lora import FastLinear, speed_up
+from lora_recipes.train.fast.recompute import enable_checkpointing
+from lora_recipes.train.fast.stack_views import StackViews
+from lora_recipes.train.optim.optimizers import build_optimizer
 from tests.adapter.tiny import fill, predict, tiny_unet
 from tests.train.project import contents, make_project, run_stage
 

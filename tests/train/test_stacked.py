@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.train.optimizers import build_optimizer
-from lora_recipes.train.stacked import stack
+from lora_recipes.train.optim.optimizers import build_optimizer
+from lora_recipes.train.optim.stacked import stack
 
 SHAPES = [(2, 5), (7, 2), (2, 5), (3,), (2, 5), (7, 2)]
 

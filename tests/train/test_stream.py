@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from lora_recipes.train.stream import Stream
+from lora_recipes.train.data.stream import Stream
 
 SHAPES = [(1, 1), (1, 4), (2, 3), (4, 1), (5, 2)]
 

@@ -15,7 +15,7 @@ import pytest
 
 from lora_recipes.tensors import read_tensors, write_tensors
 from lora_recipes.train.checkpoints import checkpoints_folder
-from lora_recipes.train.ordered_sum import OrderedSum
+from lora_recipes.train.distributed.ordered_sum import OrderedSum
 from tests.train.processes import as_torchrun, free_port, together, train, train_own
 from tests.train.project import contents, make_project, run_stage
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_recipes.train.transfer import send
+from lora_recipes.train.data.transfer import send
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import itertools
 import pytest
 import torch
 
-from lora_recipes.train.stream import Stream
-from lora_recipes.train.together import scaled
-from lora_recipes.train.turns import Turns
+from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.turns import Turns
+from lora_recipes.train.distributed.together import scaled
 
 
 def stream(batches: int, accumulation: int) -> Stream:

@@ -9,7 +9,7 @@ import pytest
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.processes import problem_of_processes
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.train.world import World, find_world, local_rank
+from lora_recipes.train.distributed.world import World, find_world, local_rank
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1",

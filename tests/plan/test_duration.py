@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from lora_recipes import machine as device
 from lora_recipes.errors import UserError
-from lora_recipes.recipe import device, measured
-from lora_recipes.recipe.device import Device, device_of
-from lora_recipes.recipe.duration import Duration, duration, spoken
-from lora_recipes.recipe.measured import Measured, add, own_runs, table
-from lora_recipes.recipe.sections.compute import Compute
-from lora_recipes.recipe.work import SDXL_UNET, Shape
+from lora_recipes.machine import Device, device_of
+from lora_recipes.plan import measured
+from lora_recipes.plan.duration import Duration, duration, spoken
+from lora_recipes.plan.measured import Measured, add, own_runs, table
+from lora_recipes.plan.work import SDXL_UNET, Shape
 
 H100 = "NVIDIA H100 80GB HBM3"
 SDXL = Shape(
@@ -248,8 +248,8 @@ def program(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 def test_a_card_is_known_by_its_name_and_memory_where_the_recipe_may_use_it(tmp_path, monkeypatch):
     program(tmp_path, monkeypatch, "echo 'NVIDIA RTX 3070, 8192'; echo 'NVIDIA T4, 16384'")
     card = Device("NVIDIA RTX 3070", 8 * 2**30)
-    assert device_of(Compute()) == device_of(Compute(device="cuda")) == card
-    assert device_of(Compute(device="cpu")) == Device(device.cpu_name())
+    assert device_of("auto") == device_of("cuda") == card
+    assert device_of("cpu") == Device(device.cpu_name())
 
 
 @pytest.mark.parametrize("script", ["exit 9", "echo", "echo no devices", "exec sleep 9"])
@@ -257,11 +257,11 @@ def test_a_card_that_does_not_answer_is_none(tmp_path, monkeypatch, script):
     monkeypatch.setattr(device, "PATIENCE", 0.5)
     monkeypatch.setattr(device, "_is_apple", lambda: False)
     program(tmp_path, monkeypatch, script)
-    assert device_of(Compute()) == Device(device.cpu_name())
-    assert device_of(Compute(device="cuda")) == Device("an NVIDIA GPU")
+    assert device_of("auto") == Device(device.cpu_name())
+    assert device_of("cuda") == Device("an NVIDIA GPU")
 
 
 def test_an_apple_device_is_named_as_torch_is_asked_for_it(monkeypatch):
     monkeypatch.setattr(device, "nvidia_card", lambda: None)
     monkeypatch.setattr(device, "_is_apple", lambda: True)
-    assert device_of(Compute()).name == f"mps {device.cpu_name()}"
+    assert device_of("auto").name == f"mps {device.cpu_name()}"

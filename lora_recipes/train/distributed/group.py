@@ -20,7 +20,7 @@ from lightning.pytorch.plugins.environments import (
 from torch import Tensor, distributed
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.train.world import LEADER, World
+from lora_recipes.train.distributed.world import LEADER, World
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 """Lightning's word for each of torch's devices."""

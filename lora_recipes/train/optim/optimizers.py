@@ -10,8 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.train.adafactor import Adafactor
-from lora_recipes.train.stacked import StackedOptimizer
+from lora_recipes.train.optim.adafactor import Adafactor
+from lora_recipes.train.optim.stacked import StackedOptimizer
 
 
 class AdamW(StackedOptimizer, torch.optim.AdamW):
@@ -41,7 +41,7 @@ class AdamW(StackedOptimizer, torch.optim.AdamW):
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> StackedOptimizer:
     """The recipe's optimizer. Its own rate is 1: `build_schedule` multiplies the real one in.
 
-    The parameters become views of stacks: see `lora_recipes.train.stacked`.
+    The parameters become views of stacks: see `lora_recipes.train.optim.stacked`.
 
     Source: Shazeer and Stern 2018, arXiv:1804.04235 (Adafactor), in the semantics of
     transformers; Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW, decoupled decay).

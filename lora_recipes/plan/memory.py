@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lora_recipes.plan.shapes import POCKET
 from lora_recipes.recipe.model import Recipe
-from lora_recipes.recipe.shapes import POCKET
 
 GIB = 2**30
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lora_recipes.train.stacked import StackedOptimizer
+from lora_recipes.train.optim.stacked import StackedOptimizer
 
 AT_ONCE = 2**20
 """Weights of a stack that go through the formula together: their temporaries fit a CPU's cache.

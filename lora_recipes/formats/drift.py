@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lora_recipes.adapter.arrays import Array, read_arrays
-from lora_recipes.adapter.delta import delta, distance
-from lora_recipes.adapter.layout import layout
+from lora_recipes.formats.arrays import Array, read_arrays
+from lora_recipes.formats.delta import delta, distance
+from lora_recipes.formats.layout import layout
 
 SHOWN = 5
 """Modules in the table: the worst."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.adapter.arrays import Array, read_arrays
+from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.hashing import canonical_json
 from lora_recipes.tensors import Header
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from lora_recipes.adapter.arrays import Array, read_arrays
-from lora_recipes.adapter.delta import alpha, norm, rank
-from lora_recipes.adapter.drift import plain
-from lora_recipes.adapter.hashes import Hashes, file_hashes
-from lora_recipes.adapter.header import Stated, recipe_of, stated
-from lora_recipes.adapter.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
+from lora_recipes.formats.arrays import Array, read_arrays
+from lora_recipes.formats.delta import alpha, norm, rank
+from lora_recipes.formats.drift import plain
+from lora_recipes.formats.hashes import Hashes, file_hashes
+from lora_recipes.formats.header import Stated, recipe_of, stated
+from lora_recipes.formats.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
 from lora_recipes.tensors import Header
 
 

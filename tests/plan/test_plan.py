@@ -9,13 +9,13 @@ from dataclasses import asdict
 
 import pytest
 
-from lora_recipes.recipe.device import Device
+from lora_recipes.machine import Device
+from lora_recipes.plan.memory import SDXL_UNET
+from lora_recipes.plan.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.plan.training import curve, make_plan
+from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.load import resolve
-from lora_recipes.recipe.memory import SDXL_UNET
-from lora_recipes.recipe.plan import curve, make_plan
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
-from lora_recipes.recipe.work import shape_of
 from tests.recipe.conftest import message, text
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"

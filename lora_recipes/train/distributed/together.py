@@ -16,10 +16,10 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from lora_recipes.train.batches import Batch
-from lora_recipes.train.group import from_first, or_lost
-from lora_recipes.train.ordered_sum import OrderedSum
-from lora_recipes.train.turns import Turns
+from lora_recipes.train.data.batches import Batch
+from lora_recipes.train.data.turns import Turns
+from lora_recipes.train.distributed.group import from_first, or_lost
+from lora_recipes.train.distributed.ordered_sum import OrderedSum
 
 
 class Together(DDPStrategy):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lora_recipes.train.stream import Stream
+from lora_recipes.train.data.stream import Stream
 
 
 @dataclass(frozen=True)

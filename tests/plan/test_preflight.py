@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lora_recipes import cli
-from lora_recipes.dataset import examine, outlook
-from lora_recipes.dataset.outlook import Outlook
+from lora_recipes.dataset import examine
 from lora_recipes.dataset.pin import accept
+from lora_recipes.plan import preflight as outlook
+from lora_recipes.plan.preflight import Outlook
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from tests.dataset.pictures import data_of, photo, project, put

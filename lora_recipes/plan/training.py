@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import UserError
-from lora_recipes.recipe.device import Device, device_of
-from lora_recipes.recipe.duration import Duration, duration
+from lora_recipes.machine import Device, device_of
+from lora_recipes.plan.duration import Duration, duration
+from lora_recipes.plan.measured import own_runs, table
+from lora_recipes.plan.memory import Memory, estimate, gib
+from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.load import Resolved
-from lora_recipes.recipe.measured import own_runs, table
-from lora_recipes.recipe.memory import Memory, estimate, gib
 from lora_recipes.recipe.rules import for_images
 from lora_recipes.recipe.schedule import (
     learning_rate_at,
@@ -20,8 +22,6 @@ from lora_recipes.recipe.schedule import (
     window,
 )
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.shapes import adapted_shapes, unet_config, weights_per_rank
-from lora_recipes.recipe.work import shape_of
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 48
@@ -122,7 +122,7 @@ def make_plan(
             raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
     weights = recipe.lora.rank * weights_per_rank(shapes)
-    device = device or device_of(recipe.compute)
+    device = device or device_of(recipe.compute.device)
     length = _length(images, pictures or images, recipe.train)
     return Plan(
         train=recipe.train,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from lora_recipes.train import fast_attention, fast_lora
+from lora_recipes.train.fast import attention as fast_attention
+from lora_recipes.train.fast import lora as fast_lora
 
 
 def speed_up(unet: nn.Module) -> None:

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import EncodedImage, load_moments, load_text
-from lora_recipes.train.stream import Sample, Stream
-from lora_recipes.train.transfer import send
-from lora_recipes.train.turns import Turns
+from lora_recipes.train.data.stream import Sample, Stream
+from lora_recipes.train.data.transfer import send
+from lora_recipes.train.data.turns import Turns
 
 KEPT_IN_MEMORY = 2**30
 """Bytes. Encoded pictures that need more in all are read again for each sample."""

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lora_recipes.plan.shapes import unet_config
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Checkpointing, Compute
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.shapes import unet_config
 
 SDXL_UNET = "320-640-1280/1-2-10"
 

@@ -8,8 +8,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.recipe.sections.compute import Compute
-
 PATIENCE = 2.0
 """Seconds that nvidia-smi may take; it hangs where a driver is broken."""
 
@@ -25,20 +23,20 @@ class Device:
     """Bytes; None where that is no limit, or not known."""
 
 
-def device_of(compute: Compute) -> Device:
+def device_of(chosen: str) -> Device:
     """What `compute.device` would be on this machine; `auto` takes a graphics card first."""
-    card = nvidia_card() if compute.device in ("auto", "cuda") else None
+    card = nvidia_card() if chosen in ("auto", "cuda") else None
     if card is not None:
         return card
-    if compute.device == "cuda":
+    if chosen == "cuda":
         return Device("an NVIDIA GPU")
-    apple = compute.device == "mps" or (compute.device == "auto" and _is_apple())
+    apple = chosen == "mps" or (chosen == "auto" and _is_apple())
     return Device(f"mps {cpu_name()}" if apple else cpu_name())
 
 
-def absent_device(compute: Compute) -> str:
+def absent_device(chosen: str) -> str:
     """What a plan says of a GPU that is asked for and does not answer; empty otherwise."""
-    if compute.device != "cuda" or nvidia_card() is not None:
+    if chosen != "cuda" or nvidia_card() is not None:
         return ""
     return "nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before it encodes"
 

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from lora_recipes.adapter.arrays import Array
-from lora_recipes.adapter.layout import Module
+from lora_recipes.formats.arrays import Array
+from lora_recipes.formats.layout import Module
 
 
 @dataclass(frozen=True)

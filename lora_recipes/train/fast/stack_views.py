@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lora_recipes.train.fast_lora import FastLinear, Weights
-from lora_recipes.train.stacked import Stack
+from lora_recipes.train.fast.lora import FastLinear, Weights
+from lora_recipes.train.optim.stacked import Stack
 
 
 class StackViews:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lora_recipes.recipe.measured import Measured
-from lora_recipes.recipe.work import SDXL_UNET, Shape
+from lora_recipes.plan.measured import Measured
+from lora_recipes.plan.work import SDXL_UNET, Shape
 
 ROUGHLY = 1.5
 """A time that is scaled by the count of operations is right within this factor, one hopes: small

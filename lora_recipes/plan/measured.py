@@ -1,6 +1,6 @@
 """Measured speeds: this machine's own runs, and the table that ships with the package.
 
-    python -m lora_recipes.recipe.measured figures.json
+    python -m lora_recipes.plan.measured figures.json
 
 adds to the table what `python -m benchmarks.gpu_real_size --json figures.json` measured.
 """
@@ -17,12 +17,12 @@ from typing import Any
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
+from lora_recipes.plan.work import Shape, shape_of
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.work import Shape, shape_of
 
 TABLE = Path(__file__).parent / "speeds.json"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lora_recipes.adapter.facts import Facts
-from lora_recipes.adapter.header import remaining, text_of
-from lora_recipes.adapter.layout import KINDS, NOT_STATED
+from lora_recipes.formats.facts import Facts
+from lora_recipes.formats.header import remaining, text_of
+from lora_recipes.formats.layout import KINDS, NOT_STATED
 
 SHOWN = 5
 """Lines of a list that could be long; how many more there are is said."""
