@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lora_recipes.recipe.sections.section import Name, Revision, Section
+from typing import Annotated
+
+from lora_recipes.recipe.sections.section import Name, Off, Revision, Section
 
 
 class Base(Section):
@@ -25,7 +27,7 @@ class Base(Section):
     Source: huggingface.co, "Files and versions" of the model.
     """
 
-    vae: Name = "base"
+    vae: Annotated[Name, Off("base")] = "base"
     """The autoencoder: `base` for the model's own, or a Hugging Face id, a folder or a file.
 
     With: `encode.vae_precision: fp16` needs a VAE that was made for it, such as
@@ -33,14 +35,14 @@ class Base(Section):
     Source: madebyollin/sdxl-vae-fp16-fix, model card.
     """
 
-    vae_revision: Revision = "none"
+    vae_revision: Annotated[Revision, Off("none")] = "none"
     """The commit of the VAE's repository, 40 hex digits, or `none`.
 
     With: required where `base.vae` is a Hugging Face id.
     Source: this project; a name without a commit can change its content.
     """
 
-    tokenizer: Name = "base"
+    tokenizer: Annotated[Name, Off("base")] = "base"
     """The two CLIP tokenizers: `base` for the model's own, or a Hugging Face id or a folder.
 
     With: a single-file `base.model` holds no tokenizers; `base` then means SDXL's, from Hugging
@@ -48,7 +50,7 @@ class Base(Section):
     Source: diffusers, loaders/single_file.
     """
 
-    tokenizer_revision: Revision = "none"
+    tokenizer_revision: Annotated[Revision, Off("none")] = "none"
     """The commit of the tokenizers' repository, 40 hex digits, or `none`.
 
     With: required where `base.tokenizer` is a Hugging Face id.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, Section
+from lora_recipes.recipe.sections.section import Advised, Off, Section
 
 Checkpointing = bool | Literal["feed_forward"]
 
@@ -31,7 +31,7 @@ class Compute(Section):
     Source: Micikevicius et al. 2018, arXiv:1710.03740; the default is assumed, not published.
     """
 
-    adapter_precision: Literal["fp32", "base"] = "fp32"
+    adapter_precision: Annotated[Literal["fp32", "base"], Off("fp32")] = "fp32"
     """The precision of the adapter's products: fp32, or that of the base.
 
     `fp32`: the reference. `base`: what autocast does; with a bf16 base it moves half the bytes and
@@ -57,7 +57,7 @@ class Compute(Section):
     Source: torch.nn.functional.scaled_dot_product_attention.
     """
 
-    gradient_checkpointing: Checkpointing = False
+    gradient_checkpointing: Annotated[Checkpointing, Off(False)] = False
     """Which activations are computed again on the way back instead of being kept.
 
     `true`: those of every block, which saves most of their memory (SDXL at 1024: 5.3 → 0.5 GiB)

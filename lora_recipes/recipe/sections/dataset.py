@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Section
+from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Off, Section
 
 Manifest = Annotated[
     str,
@@ -26,7 +26,7 @@ class Dataset(Section):
     Source: this project.
     """
 
-    trigger: Name = "none"
+    trigger: Annotated[Name, Off("none")] = "none"
     """The word that will stand for the subject, or `none`.
 
     A rare word is best: one that the base model has no picture of.
@@ -35,7 +35,7 @@ class Dataset(Section):
     Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2.
     """
 
-    class_word: Name = "none"
+    class_word: Annotated[Name, Off("none")] = "none"
     """What kind of thing the subject is (dog, toy, person), or `none`.
 
     With: fills `{class_word}` in `dataset.template` and `sample.prompts`.
@@ -50,14 +50,14 @@ class Dataset(Section):
     Source: diffusers, examples/dreambooth/README_sdxl.md (`--instance_prompt`).
     """
 
-    heldout: Folder = "none"
+    heldout: Annotated[Folder, Off("none")] = "none"
     """The sub-folder with pictures of the subject that are never trained on, or `none`.
 
     With: gives the metrics "did it learn?"; absent, they are absent too.
     Source: spacepxl/demystifying-sd-finetuning (held-out loss).
     """
 
-    others: Folder = "none"
+    others: Annotated[Folder, Off("none")] = "none"
     """The sub-folder with pictures of other things, never trained on, or `none`.
 
     With: gives the metrics "did it forget?"; absent, they are absent too.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, Section
+from lora_recipes.recipe.sections.section import Allowed, BelongsTo, Off, Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Tiny = Annotated[float, Field(gt=0, le=1)]
@@ -15,21 +15,23 @@ Tiny = Annotated[float, Field(gt=0, le=1)]
 class Adafactor(Section):
     """The settings of Adafactor, with the meaning that transformers gives them."""
 
-    relative_step: bool = False
+    relative_step: Annotated[bool, Off(False)] = False
     """Whether the optimizer finds its own step size, falling with 1 / √step.
 
     With: `true` needs `train.learning_rate: auto` and `train.scheduler: constant`.
     Source: Shazeer & Stern 2018, arXiv:1804.04235, section 8; default: Segmind.
     """
 
-    scale_parameter: bool = False
+    scale_parameter: Annotated[bool, Off(False)] = False
     """Whether a step is scaled by the size of the weights that it moves.
 
     With: the adapter's up matrices start at zero, so `true` moves them about 1000 times slower.
     Source: Shazeer & Stern 2018, arXiv:1804.04235, section 8; default: Segmind.
     """
 
-    warmup_init: bool = False
+    warmup_init: Annotated[
+        bool, Off(False), BelongsTo("train.adafactor.relative_step", (True,))
+    ] = False
     """Whether the optimizer's own step size starts near 0 and rises.
 
     With: needs `train.adafactor.relative_step: true`.
@@ -66,7 +68,7 @@ class Adafactor(Section):
     Source: Shazeer & Stern 2018, arXiv:1804.04235, section 7.2.
     """
 
-    beta1: Beta | Literal["none"] = "none"
+    beta1: Annotated[Beta | Literal["none"], Off("none")] = "none"
     """The memory of past updates (momentum), or `none`.
 
     Higher: smoother steps. Lower: livelier ones; `none` is off and saves a copy of the adapter.

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lora_recipes.recipe.sections.section import Allowed, Pixels, Section, Seed, Size
+from lora_recipes.recipe.sections.section import (
+    Allowed,
+    BelongsTo,
+    Off,
+    Pixels,
+    Section,
+    Seed,
+    Size,
+)
 
 
 class Prepare(Section):
@@ -32,7 +40,7 @@ class Prepare(Section):
     Source: Podell et al. 2023, arXiv:2307.01952, section 2.2.
     """
 
-    upscale: bool = False
+    upscale: Annotated[bool, Off(False)] = False
     """Whether pictures smaller than `prepare.resolution` are scaled up (`true`) or an error.
 
     With: enlarged pictures teach blur; larger originals are better.
@@ -46,7 +54,7 @@ class Prepare(Section):
     Source: this project.
     """
 
-    seed: Seed = 0
+    seed: Annotated[Seed, BelongsTo("prepare.crop", ("random",))] = 0
     """Where the chance of `prepare.crop: random` starts.
 
     Another number crops elsewhere.

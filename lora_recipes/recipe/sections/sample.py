@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, Allowed, Name, Section, Seed, Size
+from lora_recipes.recipe.sections.section import Advised, Allowed, Name, Off, Section, Seed, Size
 
 
 class Sample(Section):
@@ -20,7 +20,7 @@ class Sample(Section):
     Source: this project; think of prompts that no caption holds, to see what carries over.
     """
 
-    negative_prompt: str = ""
+    negative_prompt: Annotated[str, Off("")] = ""
     """What the pictures should not show. Empty is SDXL's own unconditional embedding.
 
     With: has an effect where `sample.guidance` is above 1.

@@ -49,6 +49,45 @@ class Allowed:
     text: str
 
 
+@dataclass(frozen=True)
+class Off:
+    """The frozen value at which a key changes nothing: its code path is the identity.
+
+    A key at its `Off` value is not there: identity, header, hashes and resolved.yaml leave it out,
+    so a new key moves nobody's adapter. It is a constant of the key, not its default, and may
+    never change (`tests/recipe/test_identity.py` holds the list).
+    """
+
+    value: bool | int | float | str | tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class BelongsTo:
+    """A key that has a meaning only while another one has one of certain values.
+
+    Otherwise it must stay at its default, and it is not there, as if it were `Off`.
+    """
+
+    key: str
+    """Dotted: `train.scheduler`."""
+
+    values: tuple[bool | int | float | str, ...]
+
+
+@dataclass(frozen=True)
+class HeaderField:
+    """The field of the adapter's header in which other tools look for the value."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Short:
+    """The few words beside the key in params.yaml."""
+
+    text: str
+
+
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """Where chance starts."""
 

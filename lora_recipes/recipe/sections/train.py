@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lora_recipes.recipe.sections.optimizers import Adafactor, Adamw
-from lora_recipes.recipe.sections.section import Advised, Section, Seed
+from lora_recipes.recipe.sections.section import Advised, BelongsTo, HeaderField, Off, Section, Seed
 
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -85,7 +85,7 @@ class Train(Section):
     Source: transformers, optimization.py; default and first choices: Segmind.
     """
 
-    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000), Off(0)] = 0
     """The optimizer steps of a linear ramp from 0 to the peak. 0 is no ramp.
 
     Higher: a gentler start, less time at the peak. Lower: at the peak sooner.
@@ -93,7 +93,9 @@ class Train(Section):
     Source: transformers, optimization.py.
     """
 
-    restarts: Annotated[int, Field(ge=1, le=1000)] = 1
+    restarts: Annotated[
+        int, Field(ge=1, le=1000), BelongsTo("train.scheduler", ("cosine_with_restarts",))
+    ] = 1
     """How many half waves `cosine_with_restarts` makes.
 
     Higher: more jumps back to the peak. Lower: fewer; 1 is a plain cosine.
@@ -101,7 +103,7 @@ class Train(Section):
     Source: transformers, optimization.py (`num_cycles`).
     """
 
-    power: Annotated[float, Field(gt=0, le=10)] = 1.0
+    power: Annotated[float, Field(gt=0, le=10), BelongsTo("train.scheduler", ("polynomial",))] = 1.0
     """The exponent of the `polynomial` schedule.
 
     Higher: falls early, then flat. Lower: stays high, then falls; 1 is a straight line.
@@ -119,7 +121,7 @@ class Train(Section):
     arXiv:1711.05101.
     """
 
-    weight_decay: Annotated[float, Field(ge=0, le=1), Advised(0, 0.1)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, le=1), Advised(0, 0.1), Off(0.0)] = 0.01
     """How much of the adapter's weights is taken off at each step, times the learning rate.
 
     Higher: a weaker, more general adapter. Lower: nothing is taken off at 0.
@@ -127,7 +129,13 @@ class Train(Section):
     Source: Segmind; Loshchilov & Hutter 2019, arXiv:1711.05101.
     """
 
-    max_grad_norm: Annotated[float, Field(ge=0, le=1000), Advised(0.5, 2, also=(0,))] = 0.0
+    max_grad_norm: Annotated[
+        float,
+        Field(ge=0, le=1000),
+        Advised(0.5, 2, also=(0,)),
+        Off(0.0),
+        HeaderField("ss_max_grad_norm"),
+    ] = 0.0
     """Gradients whose global norm is larger are scaled down to it. 0: they are not clipped.
 
     Higher: clips rarely. Lower: clips often, an even but slower path; 0 is off, not "to zero".
@@ -135,7 +143,9 @@ class Train(Section):
     Source: Segmind; Pascanu et al. 2013, arXiv:1211.5063.
     """
 
-    noise_offset: Annotated[float, Field(ge=0, le=1), Advised(0, 0.5)] = 0.0
+    noise_offset: Annotated[
+        float, Field(ge=0, le=1), Advised(0, 0.5), Off(0.0), HeaderField("ss_noise_offset")
+    ] = 0.0
     """Noise that is the same over a whole channel of a picture is added, with this strength.
 
     Higher: reaches darker and brighter pictures; too high, and colours break. Lower: SDXL as it
@@ -144,7 +154,7 @@ class Train(Section):
     Source: Segmind; N. Guttenberg, "Diffusion With Offset Noise" (crosslabs.org, 2023).
     """
 
-    snapshots: Annotated[tuple[Fraction, ...], Field(strict=False)] = ()
+    snapshots: Annotated[tuple[Fraction, ...], Field(strict=False), Off(())] = ()
     """Parts of the training after which the adapter is kept too, such as [0.25, 0.5, 0.75].
 
     With: the report shows pictures of each; the best epoch is often not the last. Ascending,
@@ -159,8 +169,8 @@ class Train(Section):
     Source: this project; each draw depends on (seed, purpose, epoch, sample) alone.
     """
 
-    adafactor: Adafactor = Adafactor()
+    adafactor: Annotated[Adafactor, BelongsTo("train.optimizer", ("adafactor",))] = Adafactor()
     """The settings of Adafactor. Source: transformers, optimization.py."""
 
-    adamw: Adamw = Adamw()
+    adamw: Annotated[Adamw, BelongsTo("train.optimizer", ("adamw",))] = Adamw()
     """The settings of AdamW. Source: torch.optim.AdamW."""

@@ -1,0 +1,106 @@
+"""What of a recipe counts as said: all but the keys that change nothing.
+
+A key at its `Off` value is not there, and neither is one that belongs to something that was not
+chosen (`train.power` without the polynomial schedule): such a key must stay at its default, and
+nothing reads it. resolved.yaml, the adapter's header, `recipe_sha256` and the fingerprint hold
+what is there and no more. So the keys of a new release move no byte and no hash of adapters that
+do not use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic.fields import FieldInfo
+
+from lora_recipes.recipe.fields import plain_value, section_of
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def present(sections: Mapping[str, Section]) -> dict[str, dict[str, Any]]:
+    """The plain values of sections by name, without the keys that are not there.
+
+    Args:
+        sections: by name; with those that a key of theirs belongs to.
+    """
+    plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    return {
+        name: dict(_present(type(section), plain[name], name, plain))
+        for name, section in sections.items()
+    }
+
+
+def restored(section: type[AnySection], values: Mapping[str, Any]) -> AnySection:
+    """The section whose `present` values these are.
+
+    A missing key has its `Off` value, or, where it belongs to something else, its default.
+
+    Raises:
+        pydantic.ValidationError: a key that is always there is missing, or a value is not allowed.
+    """
+    return section.model_validate(_filled(section, values))
+
+
+def is_off(value: Any, off: Off) -> bool:
+    """Whether a plain value is a key's `Off` value. 0 and 0.0 are one number; false is none."""
+    frozen = plain_value(off.value)
+    return bool(value == frozen) and isinstance(value, bool) == isinstance(frozen, bool)
+
+
+def _present(
+    section: type[Section], values: Mapping[str, Any], name: str, every: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    for field, info in section.model_fields.items():
+        value = values[field]
+        owner = next((item for item in info.metadata if isinstance(item, BelongsTo)), None)
+        off = next((item for item in info.metadata if isinstance(item, Off)), None)
+        if owner is not None and _value(every, owner.key) not in owner.values:
+            continue
+        if off is not None and is_off(value, off):
+            continue
+        inner = section_of(info)
+        if inner is None:
+            yield field, value
+        elif found := dict(_present(inner, value, f"{name}.{field}", every)):
+            yield field, found
+
+
+def _filled(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    filled = dict(values)
+    for field, info in section.model_fields.items():
+        inner = section_of(info)
+        if inner is not None and (field in values or _may_be_empty(inner)):
+            filled[field] = _filled(inner, values.get(field, {}))
+        elif field not in values:
+            # None for a key that is always there: no key allows it, so pydantic names the key.
+            filled[field] = _unsaid(info)
+    return filled
+
+
+def _unsaid(info: FieldInfo) -> Any:
+    """The value of a key that is not there."""
+    for item in info.metadata:
+        if isinstance(item, Off):
+            return plain_value(item.value)
+    if any(isinstance(item, BelongsTo) for item in info.metadata):
+        return plain_value(info.default)
+    return None
+
+
+def _may_be_empty(section: type[Section]) -> bool:
+    """Whether all keys of a section can be missing, so that the section is missing too."""
+    kinds = (Off, BelongsTo)
+    return all(
+        any(isinstance(item, kinds) for item in info.metadata)
+        for info in section.model_fields.values()
+    )
+
+
+def _value(every: Mapping[str, Any], key: str) -> Any:
+    value: Any = every
+    for part in key.split("."):
+        value = value[part]
+    return value
