@@ -7,14 +7,24 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Advised, Allowed, Section
+from lora_recipes.recipe.sections.section import (
+    Advised,
+    Allowed,
+    BelongsTo,
+    HeaderField,
+    Off,
+    Section,
+    Short,
+)
+
+Declared = TypeVar("Declared", Advised, BelongsTo, Off, Short)
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 
@@ -40,6 +50,18 @@ class Key:
 
     text: str
     """Its documentation."""
+
+    off: Off | None
+    """The value at which it changes nothing, if there is one."""
+
+    belongs_to: tuple[BelongsTo, ...]
+    """Its sub-section's declaration, then its own."""
+
+    header: tuple[str, ...]
+    """The fields of the adapter's header that hold it as it is."""
+
+    short: str
+    """The few words beside it in params.yaml."""
 
     @property
     def required(self) -> bool:
@@ -71,6 +93,32 @@ def section_texts() -> dict[str, str]:
     return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}
 
 
+@functools.cache
+def keys_under(section: str) -> tuple[str, ...]:
+    """The names right under a section; none for a name that is no section's."""
+    if section not in section_texts():
+        return ()
+    below = [key[len(section) + 1 :] for key in every_key() if key.startswith(f"{section}.")]
+    return tuple(dict.fromkeys(name.partition(".")[0] for name in below))
+
+
+@functools.cache
+def every_key() -> dict[str, Key]:
+    """The keys of a recipe and those of params.yaml's `runtime`."""
+    return recipe_keys() | runtime_keys()
+
+
+@functools.cache
+def belongings() -> dict[str, BelongsTo]:
+    """What belongs to another key, by the dotted name of the key or sub-section."""
+    return dict(_belongings(Recipe, ""))
+
+
+def first_of(info: FieldInfo, kind: type[Declared]) -> Declared | None:
+    """A field's declaration of one kind: its `Off`, its `BelongsTo`, …"""
+    return next((item for item in info.metadata if isinstance(item, kind)), None)
+
+
 def section_of(info: FieldInfo) -> type[Section] | None:
     """The section that a field holds, or None where it holds a value."""
     kind = info.annotation
@@ -95,14 +143,25 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def _keys(section: type[Section], prefix: str) -> Iterator[Key]:
+def _keys(section: type[Section], prefix: str, owners: tuple[BelongsTo, ...] = ()) -> Iterator[Key]:
     for field, info in section.model_fields.items():
         name = prefix + (info.alias or field)
         inner = section_of(info)
+        owner = first_of(info, BelongsTo)
+        own = (*owners, owner) if owner else owners
         if inner is not None:
-            yield from _keys(inner, name + ".")
+            yield from _keys(inner, name + ".", own)
         else:
-            yield _key(name, info)
+            yield _key(name, info, own)
+
+
+def _belongings(section: type[Section], prefix: str) -> Iterator[tuple[str, BelongsTo]]:
+    for field, info in section.model_fields.items():
+        inner, owner = section_of(info), first_of(info, BelongsTo)
+        if owner is not None:
+            yield prefix + field, owner
+        if inner is not None:
+            yield from _belongings(inner, f"{prefix}{field}.")
 
 
 def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
@@ -113,15 +172,20 @@ def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, s
             yield from _section_texts(inner, f"{prefix}{field}.")
 
 
-def _key(name: str, info: FieldInfo) -> Key:
+def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
     kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    short = first_of(info, Short)
     return Key(
         name=name,
         default=None if info.is_required() else plain_value(info.default),
         allowed=", or ".join(_in_words(kind, ())),
-        advised=next((item for item in info.metadata if isinstance(item, Advised)), None),
+        advised=first_of(info, Advised),
         words=tuple(_words(kind)),
         text=info.description or "",
+        off=first_of(info, Off),
+        belongs_to=owners,
+        header=tuple(item.name for item in info.metadata if isinstance(item, HeaderField)),
+        short=short.text if short else "",
     )
 
 

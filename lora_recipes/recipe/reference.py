@@ -1,8 +1,7 @@
 """The files that are generated from the schema: the reference page and the JSON schema.
 
 `python -m lora_recipes.recipe.reference` writes them, with `--check` it only says which are stale.
-`tests/golden/recipe-schema.json` is a frozen copy of the JSON schema: a change of the recipe's
-surface is a decision, made by `--accept`.
+`git diff recipes/schema.json` shows what changed of the recipe's surface.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from lora_recipes.recipe.rules import RULES
 
 PAGE = Path("docs/reference.md")
 SCHEMA = Path("recipes/schema.json")
-GOLDEN = Path("tests/golden/recipe-schema.json")
 
 _INTRODUCTION = """\
 # Reference: every key of a recipe
@@ -33,7 +31,9 @@ keys, but for the first five, can be overridden in `params.yaml`, where `null` m
 own". `none` is a value itself: `trigger: none` takes the recipe's trigger away, `trigger: null`
 keeps it. Outside the *allowed* values a recipe is refused; outside the *advised* ones it is warned
 about (`lora-recipes validate --strict`: refused). `lora-recipes explain <key>` prints what stands
-here. Keys can take values from others: `alpha: ${lora.rank}`.
+here. Keys can take values from others: `alpha: ${lora.rank}`. At its *off* value a key changes
+nothing, and no file mentions it; *header* names the fields of the adapter's file that other tools
+read.
 """
 
 
@@ -143,7 +143,7 @@ def _or_interpolated(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """`--check` exits with the stale files' names; `--accept` also freezes the schema anew."""
+    """`--check` exits with the stale files' names."""
     root = Path.cwd()
     if "--check" in arguments:
         names = [str(path) for path in stale(root)]
@@ -151,8 +151,6 @@ def main(arguments: list[str]) -> None:
             sys.exit(f"stale: {', '.join(names)}; run python -m lora_recipes.recipe.reference")
         return
     write(root)
-    if "--accept" in arguments:
-        write_text(root / GOLDEN, schema())
 
 
 if __name__ == "__main__":

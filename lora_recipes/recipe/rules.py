@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lora_recipes.errors import Problem
-from lora_recipes.recipe import rules_rest, rules_train
+from lora_recipes.recipe import belonging, rules_base, rules_data, rules_train
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.model import Recipe
@@ -17,10 +17,13 @@ from lora_recipes.recipe.yamlfile import Key, dotted
 RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
-            item
-            for module in (rules_rest, rules_train)
-            for item in vars(module).values()
-            if isinstance(item, Rule)
+            *belonging.rules(),
+            *(
+                item
+                for module in (rules_base, rules_data, rules_train)
+                for item in vars(module).values()
+                if isinstance(item, Rule)
+            ),
         ),
         key=lambda rule: rule.id,
     )

@@ -126,14 +126,6 @@ def test_what_is_generated_from_the_schema_is_fresh():
     assert reference.stale(ROOT) == [], "run python -m lora_recipes.recipe.reference"
 
 
-def test_the_schema_is_the_frozen_one():
-    golden = (ROOT / reference.GOLDEN).read_text("utf-8")
-    assert reference.schema() == golden, (
-        "the recipe's surface changed; if that is meant: "
-        "python -m lora_recipes.recipe.reference --accept"
-    )
-
-
 def test_a_missing_or_edited_file_is_stale(tmp_path):
     assert reference.stale(tmp_path) == [reference.PAGE, reference.SCHEMA]
     reference.write(tmp_path)
@@ -148,9 +140,6 @@ def test_stale_files_fail_the_check(tmp_path, monkeypatch):
         reference.main(["--check"])
     reference.main([])
     reference.main(["--check"])
-    assert not (tmp_path / reference.GOLDEN).exists()
-    reference.main(["--accept"])
-    assert (tmp_path / reference.GOLDEN).read_text("utf-8") == reference.schema()
 
 
 def test_the_schema_admits_interpolation_where_a_number_stands():

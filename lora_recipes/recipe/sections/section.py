@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,20 +63,44 @@ class Off:
 
 @dataclass(frozen=True)
 class BelongsTo:
-    """A key that has a meaning only while another one has one of certain values.
+    """A key that has a meaning only while another one has a certain value.
 
-    Otherwise it must stay at its default, and it is not there, as if it were `Off`.
+    Otherwise it must stay at its default (a rule, made of this), and it is not there, as if it
+    were `Off`. On a sub-section, it holds for all keys under it. Give `values`, `but` or `above`.
     """
 
     key: str
     """Dotted: `train.scheduler`."""
 
-    values: tuple[bool | int | float | str, ...]
+    values: tuple[bool | int | float | str, ...] = ()
+    """The other key has one of these."""
+
+    but: tuple[bool | int | float | str, ...] = ()
+    """The other key has any value but these."""
+
+    above: float | None = None
+    """The other key is a number above this."""
+
+    fix: str = ""
+    """What makes the other key fit, where `write `scheduler: cosine`` and the like say too little.
+    """
+
+    position: int | None = None
+    """The item that belongs, where the key is a list of several. The others do not."""
+
+    def met_by(self, value: Any) -> bool:
+        """Whether the other key's plain value is such a one."""
+        if self.above is not None:
+            return bool(value > self.above)
+        return value in self.values if self.values else value not in self.but
 
 
 @dataclass(frozen=True)
 class HeaderField:
-    """The field of the adapter's header in which other tools look for the value."""
+    """A field of the adapter's header in which other tools look for the value, as text.
+
+    A key that is not there has none. Source: kohya-ss/sd-scripts, train_network.py.
+    """
 
     name: str
 
