@@ -63,7 +63,7 @@ def build(
     texts, more = captions(folder, found, dataset)
     problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
     if problems:
-        raise UserError(sorted(problems, key=lambda problem: problem.where))
+        raise UserError(sorted(problems, key=lambda problem: str(problem.where)))
     images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
     _tell(found, images, facts, dataset, report)
     return make(images)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.recipe.fields import belongings, every_key, plain_value, show
+from lora_recipes.recipe.fields import belongings, every_key, show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rule import Finding, Rule
-from lora_recipes.recipe.sections.section import BelongsTo
+from lora_recipes.recipe.sections.section import BelongsTo, plain_value
 from lora_recipes.recipe.values import value_of
 
 

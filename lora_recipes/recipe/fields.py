@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
 from lora_recipes.recipe.model import SECTIONS, Recipe
+from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.section import (
     Advised,
@@ -22,9 +23,10 @@ from lora_recipes.recipe.sections.section import (
     Off,
     Section,
     Short,
+    first_of,
+    plain_value,
+    section_of,
 )
-
-Declared = TypeVar("Declared", Advised, BelongsTo, Off, Short)
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 
@@ -63,6 +65,9 @@ class Key:
     short: str
     """The few words beside it in params.yaml."""
 
+    example: Any
+    """A value to write, where there is no default."""
+
     @property
     def required(self) -> bool:
         """Whether the key has no default."""
@@ -78,7 +83,13 @@ def recipe_keys() -> dict[str, Key]:
 @functools.cache
 def runtime_keys() -> dict[str, Key]:
     """Every key of params.yaml's `runtime`, by its dotted name."""
-    return {key.name: key for key in _keys(Runtime, "runtime.")}
+    return {name: key for name, key in params_keys().items() if "." in name}
+
+
+@functools.cache
+def params_keys() -> dict[str, Key]:
+    """What params.yaml holds beside its overrides: `recipe`, `data`, and the keys of `runtime`."""
+    return {key.name: key for key in _keys(Params, "")}
 
 
 @functools.cache
@@ -96,8 +107,6 @@ def section_texts() -> dict[str, str]:
 @functools.cache
 def keys_under(section: str) -> tuple[str, ...]:
     """The names right under a section; none for a name that is no section's."""
-    if section not in section_texts():
-        return ()
     below = [key[len(section) + 1 :] for key in every_key() if key.startswith(f"{section}.")]
     return tuple(dict.fromkeys(name.partition(".")[0] for name in below))
 
@@ -112,22 +121,6 @@ def every_key() -> dict[str, Key]:
 def belongings() -> dict[str, BelongsTo]:
     """What belongs to another key, by the dotted name of the key or sub-section."""
     return dict(_belongings(Recipe, ""))
-
-
-def first_of(info: FieldInfo, kind: type[Declared]) -> Declared | None:
-    """A field's declaration of one kind: its `Off`, its `BelongsTo`, …"""
-    return next((item for item in info.metadata if isinstance(item, kind)), None)
-
-
-def section_of(info: FieldInfo) -> type[Section] | None:
-    """The section that a field holds, or None where it holds a value."""
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
-def plain_value(value: Any) -> Any:
-    """A value as YAML would hold it."""
-    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def show(value: Any) -> str:
@@ -186,6 +179,7 @@ def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
         belongs_to=owners,
         header=tuple(item.name for item in info.metadata if isinstance(item, HeaderField)),
         short=short.text if short else "",
+        example=next(iter(info.examples or ()), None),
     )
 
 

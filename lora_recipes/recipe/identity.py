@@ -14,8 +14,14 @@ from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
-from lora_recipes.recipe.fields import first_of, plain_value, section_of
-from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
+from lora_recipes.recipe.sections.section import (
+    BelongsTo,
+    Off,
+    Section,
+    first_of,
+    plain_value,
+    section_of,
+)
 
 AnySection = TypeVar("AnySection", bound=Section)
 

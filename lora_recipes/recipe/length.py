@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from lora_recipes.errors import Problem
+from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.schedule import (
     optimizer_steps,
     samples,
@@ -17,14 +17,14 @@ from lora_recipes.recipe.sections.train import Train
 
 
 def problems_for_images(
-    train: Train, images: int, where: Callable[[str], str] = lambda key: ""
+    train: Train, images: int, where: Callable[[str], Place | str] = lambda key: ""
 ) -> list[Problem]:
     """What is wrong with a training of so many images: no full step, a warm-up that does not end.
 
     Args:
         train: the section of a recipe.
         images: how many are trained on, each counted as often as its own `repeats` say.
-        where: finds `file:line` of a dotted key.
+        where: finds the place of a dotted key.
     """
     if samples(images, train) < window(train):
         problem = too_few_samples(images, train)

@@ -28,7 +28,7 @@ class Recipe(Section):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Annotated[Literal[1], Field(alias="schema", examples=[1])]
     """The version of these keys' meaning. It rises when an old recipe would mean something else.
 
     Source: this project.
@@ -40,14 +40,14 @@ class Recipe(Section):
     Source: this project.
     """
 
-    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    version: Annotated[int, Field(ge=1, le=1_000_000, examples=[1])]
     """The recipe's own version. Raise it when you change what the recipe trains.
 
     Higher: newer. Lower: older.
     Source: this project.
     """
 
-    description: Name
+    description: Annotated[Name, Field(examples=["what it is for"])]
     """What the recipe is for, where its values are from, and which of them are assumed.
 
     Source: this project.

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import Field
+
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Allowed, Name, Section, Short
+from lora_recipes.recipe.sections.section import Allowed, Section, Short
+
+Plain = Annotated[str, Field(pattern=r"^([^$]|\$+([^{$]|$))+$")]
+"""A text that is not empty and takes nothing from other keys."""
 
 
 class Params(Section):
     """params.yaml without its overrides."""
 
-    recipe: Annotated[Name, Allowed("the name of a recipe"), Short("recipes/<name>.yaml")]
+    recipe: Annotated[
+        Plain,
+        Field(examples=["pocket-demo"]),
+        Allowed("the name of a recipe"),
+        Short("recipes/<name>.yaml"),
+    ]
     """The recipe: `recipes/<name>.yaml`. Source: this project."""
 
     data: Annotated[
-        Name,
+        Plain,
+        Field(examples=["data/demo"]),
         Allowed("the path of the folder with the images"),
         Short("the folder with your images"),
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -110,6 +111,25 @@ class Short:
     """The few words beside the key in params.yaml."""
 
     text: str
+
+
+Declared = TypeVar("Declared", Advised, BelongsTo, Off, Short)
+
+
+def first_of(info: FieldInfo, kind: type[Declared]) -> Declared | None:
+    """A field's declaration of one kind: its `Off`, its `BelongsTo`, …"""
+    return next((item for item in info.metadata if isinstance(item, kind)), None)
+
+
+def section_of(info: FieldInfo) -> type[Section] | None:
+    """The section that a field holds, or None where it holds a value."""
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML would hold it."""
+    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
