@@ -76,12 +76,23 @@ def learning_rate_at(step: int, total: int, train: Train) -> float:
         step: optimizer steps already taken; the first step has 0.
         total: optimizer steps of the whole training.
 
-    Source: transformers, optimization.py; Shazeer & Stern 2018, arXiv:1804.04235, section 8.
+    Source: transformers, optimization.py.
     """
     if train.learning_rate == "auto":
-        most = 1e-6 * (step + 1) if train.adafactor.warmup_init else 1e-2
-        return min(most, 1 / math.sqrt(step + 1))
+        return relative_step(step + 1, train.adafactor.warmup_init)
     return train.learning_rate * schedule_factor(step, total, train)
+
+
+def relative_step(step: int, warmup: bool) -> float:
+    """Adafactor's relative step size, rho = min(1e-2 or a ramp of 1e-6 t, 1 / √t).
+
+    Args:
+        step: the paper's t; the first step has 1.
+        warmup: whether it rises from near 0, `train.adafactor.warmup_init`.
+
+    Source: Shazeer & Stern 2018, arXiv:1804.04235, algorithm 6 and section 8.
+    """
+    return min(1e-6 * step if warmup else 1e-2, 1.0 / math.sqrt(step))
 
 
 def schedule_factor(step: int, total: int, train: Train) -> float:

@@ -16,6 +16,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Reporter
 from lora_recipes.sample import plan
 from lora_recipes.sample.folder import fresh_folder, write_index
@@ -42,7 +43,7 @@ def run(root: Path, report: Reporter) -> None:
 
     snapshots = sorted((root / "out" / "snapshots").glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}
-    prompts = [plan.fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
+    prompts = [fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
     pictures = plan.pictures(sample, prompts, [path.stem for path in snapshots])
 
     with fresh_folder(root / "out" / "samples") as folder:
