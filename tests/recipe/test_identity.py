@@ -83,9 +83,7 @@ def test_what_belongs_to_another_key_is_off_by_default_if_it_can_be_off():
 
 
 def test_runtime_is_no_part_of_it():
-    assert [
-        n for n, i in Runtime.model_fields.items() if any(isinstance(m, Off) for m in i.metadata)
-    ] == []
+    assert not any(first_of(info, Off) for info in Runtime.model_fields.values())
 
 
 NAMES = recipe_names(ROOT)
@@ -112,7 +110,7 @@ def drawn(chance: random.Random) -> Recipe:
         "train.noise_offset": [0, 0.0, 0.1], "train.snapshots": [[], [0.5]],
         "train.optimizer": ["adafactor", "adamw"], "train.adamw.beta1": [0.9, 0.5],
         "train.adafactor.relative_step": [False, True], "train.adafactor.beta1": ["none", 0.9],
-        "train.adafactor.warmup_init": [False, True], "train.adafactor.eps": [[1e-30, 1e-3], [1, 1]],
+        "train.adafactor.warmup_init": [False, True], "train.adafactor.eps": [[1e-20, 1e-3]],
         "train.adafactor.clip_threshold": [1.0, 2.0], "sample.guidance": [1, 5.0],
         "sample.negative_prompt": ["", "red"], "sample.size": ["auto", [64, 128]],
         "compute.adapter_precision": ["fp32", "base"],
