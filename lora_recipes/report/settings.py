@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lora_recipes.hashing import canonical_json
@@ -10,6 +10,8 @@ from lora_recipes.report.figures import size
 from lora_recipes.report.html import Child, Html, said, tag
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.report.parts import block, code, facts, lead, section
+from lora_recipes.text import counted
+from lora_recipes.tree import flat
 
 SECTIONS = ("base", "dataset", "prepare", "encode", "lora", "train", "sample", "compute")
 
@@ -18,7 +20,7 @@ def settings(inputs: Inputs) -> Html:
     """Every setting, section by section; what params.yaml changed stands out."""
     overridden = inputs.resolved["overridden"]
     count = len(overridden)
-    change = "1 value is" if count == 1 else f"{count} values are"
+    change = counted(count, "value is", "values are")
     return section(
         "recipe",
         "Recipe",
@@ -64,15 +66,6 @@ def identity(inputs: Inputs) -> Html:
     )
 
 
-def flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values under their dotted names."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
-
-
 def spell(value: Any) -> str:
     """A value as it is written in YAML, near enough: true, 1e-4, [1024, 1024]."""
     if isinstance(value, str):
@@ -88,7 +81,7 @@ def _table(name: str, values: Mapping[str, Any], overridden: Mapping[str, Any]) 
         tag("caption", name),
         tag(
             "tbody",
-            [_row(key, value, f"{name}.{key}", overridden) for key, value in flat(values)],
+            [_row(key, value, f"{name}.{key}", overridden) for key, value in flat(values).items()],
         ),
     )
 
@@ -115,5 +108,5 @@ def _value(value: Any) -> Html:
 def _more(title: str, values: Mapping[str, Any]) -> Html | str:
     if not values:
         return ""
-    rows = [(name, code(spell(value))) for name, value in sorted(flat(values))]
+    rows = [(name, code(spell(value))) for name, value in sorted(flat(values).items())]
     return tag("details", tag("summary", title), facts(rows))
