@@ -17,7 +17,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from lora_recipes.pocket.tokens import END, LENGTH, new_tokenizer, vocabulary
+from pocket_training.tokens import END, LENGTH, new_tokenizer, vocabulary
 
 TEXT_WIDTH = 128
 TIME_ID_WIDTH = 32
