@@ -20,6 +20,7 @@ from typing import Any
 
 from lora_recipes import __version__
 from lora_recipes.errors import CannotTell, Problem, UserError
+from lora_recipes.text import aligned, counted
 
 STAGES = ("resolve", "dataset", "prepare", "encode", "train", "sample", "report")
 Command = Callable[[argparse.Namespace, Path], int]
@@ -79,7 +80,7 @@ def validate(options: argparse.Namespace, root: Path) -> int:
             print(f"{title}: not valid")
             continue
         warnings += [p for p in found if p not in warnings]
-        print(f"{title}: valid" + (f", {_count(len(found), 'warning')}" if found else ""))
+        print(f"{title}: valid" + (f", {counted(len(found), 'warning')}" if found else ""))
     for problem in warnings:
         print(problem if options.strict else f"warning: {problem}", file=sys.stderr)
     for problem in errors:
@@ -100,7 +101,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.machine import absent_device
     from lora_recipes.plan.preflight import outlook
     from lora_recipes.plan.training import make_plan
-    from lora_recipes.provenance.pipeline import stage_plans
+    from lora_recipes.provenance.pipeline import stage_plans, table
     from lora_recipes.recipe.load import resolve
     from lora_recipes.stages.resolve import absent_base, resolved_document
 
@@ -112,15 +113,14 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(f"warning: {text}", file=sys.stderr)
     if data.images == 0:
         raise UserError(data.problems)
-    print("stages")
     document = resolved_document(root, resolved)
-    for stage in stage_plans(root, document):
-        print(stage)
-    if absent := absent_base(document, root):
-        print(f"{'base model':14}{absent}")
-    if absent := absent_device(resolved.recipe.compute.device):
-        print(f"{'device':14}{absent}")
-    print(make_plan(resolved, data.images, root, pictures=data.pictures))
+    print("\n".join(["stages", *table(stage_plans(root, document))]))
+    rows = [
+        ("base model", absent_base(document, root)),
+        ("device", absent_device(resolved.recipe.compute.device)),
+        *make_plan(resolved, data.images, root, pictures=data.pictures).rows(),
+    ]
+    print("\n".join(aligned((name, text) for name, text in rows if text)))
     if data.problems:
         print("`dvc repro` would stop at this:", file=sys.stderr)
         raise UserError(data.problems)
@@ -142,7 +142,7 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     write_listing(root, manifest)
     file = write_pin(root, options.recipe, manifest.hash)
     print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
-    print(f"{_count(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    print(f"{counted(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
     return 0
 
 
@@ -257,10 +257,6 @@ def _progress(root: Path) -> str:
         return str(runtime(root).progress)
     except UserError:
         return "auto"  # resolve is about to name the mistake properly
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from lora_recipes.adapter.names import ATTENTION, kohya_name
 from lora_recipes.diffusion import draws
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.text import first_few
 
 ADAPTER = "default"
 """What peft calls our adapter."""
@@ -180,10 +181,9 @@ def _draw_down(shape: torch.Size, seed: int, name: str) -> Tensor:
 def _strangers(verb: str, names: list[str]) -> list[Problem]:
     if not names:
         return []
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return [
         Problem(
-            what=f"the adapter {verb} tensor {names[0]}{others}",
+            what=f"the adapter {verb} tensor {first_few(names, 1)}",
             fix="use an adapter that was trained for this base model with these lora.targets",
         )
     ]

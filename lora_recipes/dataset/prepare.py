@@ -9,7 +9,6 @@ one (41 photos; median 52, worst 38).
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from lora_recipes.dataset.geometry import (
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import write_bytes, write_text
+from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
@@ -61,10 +60,9 @@ def prepare(
     """
     check_sizes(manifest, settings, report)
     files = _locate(folder, manifest)
-    shutil.rmtree(out, ignore_errors=True)
     tasks = [(image, files[image.path]) for image in manifest.images]
     processes = worth_having([image.width * image.height for image in manifest.images])
-    try:
+    with all_or_nothing(out):
         with (
             report.bar("preparing pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
@@ -76,9 +74,6 @@ def prepare(
         index = {"images": entries}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
         write_text(out / "index.json", text + "\n")
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.delta import delta, distance
 from lora_recipes.formats.layout import layout
+from lora_recipes.text import aligned, first_few
 
 SHOWN = 5
 """Modules in the table: the worst."""
@@ -87,7 +88,7 @@ class Drift:
             f"what they add to the base (ΔW): relative L2 {self.delta_relative_l2:.3g}",
         ]
         worst = self.modules[:SHOWN]
-        lines += [f"  {m.relative_l2:<9.3g} {m.module}" for m in worst]
+        lines += aligned([(f"{m.relative_l2:.3g}", m.module) for m in worst], indent="  ")
         if any(np.isinf(m.relative_l2) for m in worst):
             lines.append("  (inf: the first adds nothing there, or a number is infinite)")
         if len(self.modules) > SHOWN:
@@ -98,8 +99,7 @@ class Drift:
             ("of another shape", self.reshaped),
         ):
             if names:
-                rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                lines.append(f"{title}: {names[0]}{rest}")
+                lines.append(f"{title}: {first_few(names, 1)}")
         return "\n".join(lines)
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_recipes.tree import flat
+
 OURS = "lora_recipes."
 
 
@@ -93,16 +95,6 @@ def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
         if name.startswith(OURS):
             found |= flat(_parsed(metadata[name]), name.removeprefix(OURS))
     return found
-
-
-def flat(value: Any, key: str) -> dict[str, Any]:
-    """A tree's leaves by dotted key; a list is a leaf."""
-    if not isinstance(value, dict):
-        return {key: value}
-    leaves: dict[str, Any] = {}
-    for name, item in value.items():
-        leaves |= flat(item, f"{key}.{name}" if key else str(name))
-    return leaves
 
 
 def _trainer(metadata: Mapping[str, str]) -> Stated | None:

@@ -8,9 +8,10 @@ from itertools import islice
 from lora_recipes.formats.facts import Facts
 from lora_recipes.formats.header import remaining, text_of
 from lora_recipes.formats.layout import KINDS, NOT_STATED
+from lora_recipes.text import aligned, first_few
 
 SHOWN = 5
-"""Lines of a list that could be long; how many more there are is said."""
+"""Lines of a list that could be long; the rest is counted."""
 
 WIDEST = 100
 """Characters of a header's value that are shown; `--json` has all."""
@@ -78,11 +79,14 @@ def _tensors(facts: Facts) -> Iterator[Row]:
         widths = [f"{w} ({_MODELS[w]})" if w in _MODELS else str(w) for w in facts.attends_to]
         yield "text width", ", ".join(widths)
     bad = [f"{count:,} in {name}" for name, count in facts.not_finite.items()]
-    yield "not finite", _named(bad) or "none"
+    yield "not finite", first_few(bad, SHOWN) or "none"
     if facts.formless:
-        yield "without a ΔW", _named(facts.formless) + ": tensors are missing or do not fit"
+        yield (
+            "without a ΔW",
+            first_few(facts.formless, SHOWN) + ": tensors are missing or do not fit",
+        )
     if facts.unknown:
-        yield "unknown", _named(facts.unknown)
+        yield "unknown", first_few(facts.unknown, SHOWN)
 
 
 def _norms(facts: Facts) -> Iterator[Row]:
@@ -105,12 +109,7 @@ def _counts(counts: Mapping[str, int]) -> str:
     """`8`, or `8 (96), 4 (10)` where there are several."""
     if len(counts) == 1:
         return next(iter(counts))
-    return _named([f"{value} ({count})" for value, count in counts.items()])
-
-
-def _named(names: list[str] | tuple[str, ...]) -> str:
-    more = [f"and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
-    return ", ".join([*names[:SHOWN], *more])
+    return first_few([f"{value} ({count})" for value, count in counts.items()], SHOWN)
 
 
 def _cut(rows: list[Row]) -> list[Row]:
@@ -122,5 +121,4 @@ def _short(text: str) -> str:
 
 
 def _block(title: str, rows: list[Row]) -> str:
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([title, *(f"  {name:{width}}  {text}".rstrip() for name, text in rows)])
+    return "\n".join([title, *aligned(rows, indent="  ")])

@@ -22,6 +22,7 @@ from lora_recipes.recipe.schedule import (
     window,
 )
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.text import aligned, counted
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 48
@@ -69,9 +70,10 @@ class Plan:
     """None where the length or the device's speed is not known."""
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:14}{text}" for name, text in self._rows())
+        return "\n".join(aligned(self.rows()))
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
+        """What is known, by name."""
         mib = self.file_bytes / 2**20
         rows = [
             *_length_rows(self.length, self.train),
@@ -193,8 +195,8 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
     rows = [
         (
             "samples",
-            f"{_count(length.pictures, 'image')}{folders} × {_count(train.repeats, 'repeat')} × "
-            f"{_count(length.epochs, 'epoch')} = {length.samples}",
+            f"{counted(length.pictures, 'image')}{folders} × {counted(train.repeats, 'repeat')} × "
+            f"{counted(length.epochs, 'epoch')} = {length.samples}",
         ),
         ("steps", f"{length.steps} optimizer steps of {window(train)} samples"),
     ]
@@ -202,7 +204,3 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
         kept = ", ".join(map(str, length.snapshots))
         rows.append(("snapshots", f"after steps {kept}"))
     return rows
-
-
-def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}" + ("" if number == 1 else "s")

@@ -9,6 +9,7 @@ from pathlib import Path
 LIBRARIES = (
     "accelerate",
     "diffusers",
+    "jinja2",
     "lightning",
     "numpy",
     "peft",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import fresh_folder
 from lora_recipes.imports import large_libraries
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
@@ -19,7 +20,7 @@ from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Reporter
 from lora_recipes.sample import plan
-from lora_recipes.sample.folder import fresh_folder, write_index
+from lora_recipes.sample.folder import write_index
 from lora_recipes.tensors import read_header
 
 if TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lora_recipes import files
 from lora_recipes.encode.store import EncodedImage
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
@@ -27,15 +28,11 @@ SMOOTHED_PART = 10
 """The smoothed loss is the mean over the last tenth of the steps."""
 
 
-@contextmanager
-def all_or_nothing(out: Path) -> Iterator[None]:
+def all_or_nothing(out: Path) -> AbstractContextManager[None]:
     """Old outputs go first, and if anything fails no new one stays."""
-    _remove_outputs(out)
-    try:
-        yield
-    except BaseException:
-        _remove_outputs(out)
-        raise
+    for name in OUTPUTS:
+        remove_temporaries(out, name, older_than=0)
+    return files.all_or_nothing(*(out / name for name in OUTPUTS))
 
 
 def write_outputs(
@@ -124,16 +121,6 @@ def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Repo
         f"trained {steps} steps in {outcome.seconds:.0f} s, "
         f"{outcome.peak_bytes / 2**30:.2f} GiB at most"
     )
-
-
-def _remove_outputs(out: Path) -> None:
-    for name in OUTPUTS:
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        remove_temporaries(out, name, older_than=0)
 
 
 def _copy(source: Path, target: Path) -> None:
