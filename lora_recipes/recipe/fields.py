@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Advised, Allowed, Section
+from lora_recipes.recipe.sections.section import Advised, Allowed, Section, plain_value, section_of
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 
@@ -69,17 +69,6 @@ def overridable_keys() -> dict[str, Key]:
 def section_texts() -> dict[str, str]:
     """What each section is about, by its dotted name: `train`, `train.adafactor`, …"""
     return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}
-
-
-def section_of(info: FieldInfo) -> type[Section] | None:
-    """The section that a field holds, or None where it holds a value."""
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
-def plain_value(value: Any) -> Any:
-    """A value as YAML would hold it."""
-    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def show(value: Any) -> str:

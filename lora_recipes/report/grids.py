@@ -25,7 +25,7 @@ def grids(inputs: Inputs) -> Html:
     sample = inputs.resolved["sample"]
     side = side_for(len(inputs.drawn))
     last = inputs.steps[-1].step if inputs.steps else 0
-    negative = sample["negative_prompt"]
+    negative = sample.get("negative_prompt", "")
     return section(
         "pictures",
         "Base model beside adapter",

@@ -72,7 +72,7 @@ def snippet(base: dict[str, Any], strength: float) -> str:
         model = "lora_recipes/pocket/model"
     elif model.endswith(".safetensors"):
         method = "from_single_file"
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model) and base["revision"] != "none":
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model) and base.get("revision", "none") != "none":
         revision = f'    revision="{base["revision"]}",'
     return "\n".join(
         [
@@ -100,7 +100,7 @@ def file_name(name: str) -> str:
 
 def _words(inputs: Inputs) -> list[tuple[str, Child]]:
     dataset = inputs.resolved["dataset"]
-    trigger, kind = dataset["trigger"], dataset["class_word"]
+    trigger, kind = dataset.get("trigger", "none"), dataset.get("class_word", "none")
     if trigger == "none":
         captions = sorted({photo.caption for photo in inputs.photos if photo.role == "train"})
         if not captions:

@@ -11,6 +11,7 @@ from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
 from lora_recipes.plan.work import shape_of
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
@@ -30,7 +31,7 @@ from lora_recipes.reporting import Quiet, Reporter
 
 if TYPE_CHECKING:
     from lora_recipes.base.compute import Setup
-    from lora_recipes.encode.store import EncodedImage, EncodedIndex
+    from lora_recipes.encode.store import EncodedIndex, Example
     from lora_recipes.train.checkpoints import Checkpoints
     from lora_recipes.train.data.stream import Stream
     from lora_recipes.train.distributed.world import World
@@ -60,9 +61,8 @@ class Recipe:
         return {name: value for name, value in values.items() if isinstance(value, Section)}
 
     def settings(self) -> dict[str, Any]:
-        """All of it as plain values, for the fingerprint."""
-        plain = {name: value.model_dump(mode="json") for name, value in self.sections().items()}
-        return {**plain, "base_identity": self.base_identity, "code": self.code}
+        """All that is there of it as plain values, for the fingerprint."""
+        return {**present(self.sections()), "base_identity": self.base_identity, "code": self.code}
 
 
 def run(root: Path, report: Reporter) -> None:
@@ -254,5 +254,5 @@ def prepare_job(  # noqa: PLR0917
     )
 
 
-def _of_role(index: EncodedIndex, role: str) -> list[EncodedImage]:
+def _of_role(index: EncodedIndex, role: str) -> list[Example]:
     return [image for image in index.images if image.role == role]

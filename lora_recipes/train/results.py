@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lora_recipes.encode.store import EncodedImage
+from lora_recipes.encode.store import Example
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
@@ -42,7 +42,7 @@ def write_outputs(
     out: Path,
     job: Job,
     outcome: Outcome,
-    others: Mapping[str, Sequence[EncodedImage]],
+    others: Mapping[str, Sequence[Example]],
     environment: Mapping[str, Any],
 ) -> None:
     """Write all files of a finished training.

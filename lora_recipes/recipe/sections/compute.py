@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, Off, Section
+from lora_recipes.recipe.sections.section import Advised, HeaderField, Off, Section
 
 Checkpointing = bool | Literal["feed_forward"]
 
@@ -57,7 +57,9 @@ class Compute(Section):
     Source: torch.nn.functional.scaled_dot_product_attention.
     """
 
-    gradient_checkpointing: Annotated[Checkpointing, Off(False)] = False
+    gradient_checkpointing: Annotated[
+        Checkpointing, Off(False), HeaderField("ss_gradient_checkpointing")
+    ] = False
     """Which activations are computed again on the way back instead of being kept.
 
     `true`: those of every block, which saves most of their memory (SDXL at 1024: 5.3 → 0.5 GiB)

@@ -58,7 +58,9 @@ class Train(Section):
     Source: spacepxl/demystifying-sd-finetuning; the default is assumed, not published.
     """
 
-    gradient_accumulation: Annotated[int, Field(ge=1, le=4096)] = 4
+    gradient_accumulation: Annotated[
+        int, Field(ge=1, le=4096), HeaderField("ss_gradient_accumulation_steps")
+    ] = 4
     """How many batches are averaged into one optimizer step.
 
     Higher: steadier gradients and fewer steps at the memory of one batch. Lower: more steps.
@@ -66,7 +68,12 @@ class Train(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    learning_rate: Annotated[Rate | Literal["auto"], Advised(1e-6, 1e-2)] = 1e-4
+    learning_rate: Annotated[
+        Rate | Literal["auto"],
+        Advised(1e-6, 1e-2),
+        HeaderField("ss_learning_rate"),
+        HeaderField("ss_unet_lr"),
+    ] = 1e-4
     """The peak learning rate, per optimizer step, or `auto` if the optimizer finds it itself.
 
     Higher: learns faster; too high, and pictures burn or fall apart. Lower: slower, gentler.
@@ -74,7 +81,7 @@ class Train(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    scheduler: Scheduler = "constant"
+    scheduler: Annotated[Scheduler, HeaderField("ss_lr_scheduler")] = "constant"
     """How the learning rate moves from step to step.
 
     `constant`: not at all. `constant_with_warmup`: after a ramp, not at all. `linear`: ramp, then
@@ -85,7 +92,9 @@ class Train(Section):
     Source: transformers, optimization.py; default and first choices: Segmind.
     """
 
-    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000), Off(0)] = 0
+    warmup_steps: Annotated[
+        int, Field(ge=0, le=10_000_000), Off(0), HeaderField("ss_lr_warmup_steps")
+    ] = 0
     """The optimizer steps of a linear ramp from 0 to the peak. 0 is no ramp.
 
     Higher: a gentler start, less time at the peak. Lower: at the peak sooner.
@@ -111,7 +120,7 @@ class Train(Section):
     Source: transformers, optimization.py.
     """
 
-    optimizer: Literal["adafactor", "adamw"] = "adafactor"
+    optimizer: Annotated[Literal["adafactor", "adamw"], HeaderField("ss_optimizer")] = "adafactor"
     """The rule that turns gradients into steps.
 
     `adafactor`: hardly any memory of its own, clips its own updates. `adamw`: two numbers of
@@ -162,7 +171,7 @@ class Train(Section):
     Source: kohya_ss presets (`save_every_n_epochs`).
     """
 
-    seed: Seed = 0
+    seed: Annotated[Seed, HeaderField("ss_seed")] = 0
     """Where the chance of training starts: adapter init, order, noise, timesteps.
 
     Another number gives another, equally good adapter.
