@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
+from lora_recipes.recipe.identity import plain_value, section_of
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Advised, Allowed, Section, plain_value, section_of
+from lora_recipes.recipe.sections.section import Advised, Allowed, Section
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 

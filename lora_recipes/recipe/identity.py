@@ -19,8 +19,6 @@ from lora_recipes.recipe.sections.section import (
     HeaderField,
     Off,
     Section,
-    plain_value,
-    section_of,
 )
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -75,6 +73,17 @@ def is_off(value: Any, off: Off) -> bool:
     """Whether a plain value is a key's `Off` value. 0 and 0.0 are one number; false is none."""
     frozen = plain_value(off.value)
     return bool(value == frozen) and isinstance(value, bool) == isinstance(frozen, bool)
+
+
+def section_of(info: FieldInfo) -> type[Section] | None:
+    """The section that a field holds, or None where it holds a value."""
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML would hold it."""
+    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _present(

@@ -54,7 +54,9 @@ def read_section(root: Path, name: str, section: type[AnySection]) -> AnySection
     try:
         return restored(section, values)
     except ValidationError as error:
-        key = ".".join([name, *map(str, error.errors()[0]["loc"])])
+        wrong = error.errors()
+        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
+        key = ".".join([name, *map(str, first["loc"])])
         raise UserError(_stale(f"{key} is not what this version writes")) from error
 
 

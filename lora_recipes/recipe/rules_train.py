@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_recipes.recipe.fields import overridable_keys, show
+from lora_recipes.recipe.identity import plain_value
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rule import Finding, rule
 from lora_recipes.recipe.schedule import POLYNOMIAL_END
-from lora_recipes.recipe.sections.section import plain_value
 from lora_recipes.recipe.values import value_of
 
 MOST_PASSES = 1_000_000

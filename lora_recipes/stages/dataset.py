@@ -7,7 +7,7 @@ from pathlib import Path
 from lora_recipes.dataset.manifest import write, write_pictures
 from lora_recipes.dataset.pin import check_pin, look
 from lora_recipes.pipeline import MANIFEST, PICTURES
-from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter

@@ -7,7 +7,7 @@ from pathlib import Path
 from lora_recipes.dataset.manifest import read_pictures
 from lora_recipes.dataset.prepare import prepare
 from lora_recipes.pipeline import IMAGES, PICTURES
-from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter

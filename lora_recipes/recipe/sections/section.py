@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -116,14 +115,3 @@ Folder = Annotated[
     Allowed("the name of a sub-folder, without slashes, or none"),
 ]
 """A sub-folder of the data folder, or `none`."""
-
-
-def section_of(info: FieldInfo) -> type[Section] | None:
-    """The section that a field holds, or None where it holds a value."""
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
-def plain_value(value: Any) -> Any:
-    """A value as YAML would hold it."""
-    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
