@@ -20,9 +20,9 @@ from typing import Any
 
 from lora_recipes import __version__
 from lora_recipes.errors import CannotTell, Problem, UserError
+from lora_recipes.pipeline import NAMES as STAGES
 from lora_recipes.text import aligned, counted
 
-STAGES = ("resolve", "dataset", "prepare", "encode", "train", "sample", "report")
 Command = Callable[[argparse.Namespace, Path], int]
 
 

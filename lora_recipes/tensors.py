@@ -13,7 +13,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -79,10 +79,18 @@ class Header:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors (any device, any order) atomically; equal content gives equal bytes.
 
-    The widest values come first, so that each tensor lies aligned, and names are sorted.
-
     Raises:
         UserError: the disk is full or the folder cannot be written to.
+    """
+    with atomic_file(path) as file:
+        for block in file_blocks(tensors, metadata):
+            file.write(block)
+
+
+def file_blocks(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[bytes]:
+    """The bytes of a file: its header, then each tensor.
+
+    The widest values come first, so that each tensor lies aligned, and names are sorted.
     """
     kinds = {name: _kind(tensor) for name, tensor in tensors.items()}
     order = sorted(tensors, key=lambda name: (-BYTES_PER_VALUE[kinds[name]], name))
@@ -93,10 +101,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         shape = list(tensors[name].shape)
         header[name] = {"dtype": kinds[name], "shape": shape, "data_offsets": [start, end]}
         start = end
-    with atomic_file(path) as file:
-        file.write(header_bytes(header))
-        for name in order:
-            file.write(_raw(tensors[name]))
+    yield header_bytes(header)
+    for name in order:
+        yield _raw(tensors[name])
 
 
 def header_bytes(header: Mapping[str, Any]) -> bytes:

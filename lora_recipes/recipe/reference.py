@@ -1,4 +1,4 @@
-"""The files that are generated from the schema: the reference page and the JSON schema.
+"""The files that are generated: the reference page and the JSON schema, and dvc.yaml.
 
 `python -m lora_recipes.recipe.reference` writes them, with `--check` it only says which are stale.
 `git diff recipes/schema.json` shows what changed of the recipe's surface.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.files import write_text
+from lora_recipes.pipeline import dvc_yaml
 from lora_recipes.recipe.explain import facts, paragraphs, rules_about
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts
 from lora_recipes.recipe.model import Recipe
@@ -20,6 +21,7 @@ from lora_recipes.recipe.rules import RULES
 
 PAGE = Path("docs/reference.md")
 SCHEMA = Path("recipes/schema.json")
+DVC = Path("dvc.yaml")
 
 _INTRODUCTION = """\
 # Reference: every key of a recipe
@@ -39,7 +41,7 @@ read.
 
 def generated() -> dict[Path, str]:
     """The content of each generated file, by its path from the project's folder."""
-    return {PAGE: page(), SCHEMA: schema()}
+    return {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
 
 
 def stale(root: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import fresh_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -38,9 +39,9 @@ def run(root: Path, report: Reporter) -> None:
     """
     sample = read_section(root, "sample", Sample)
     header = read_header(root / ADAPTER).metadata
-    dataset = Dataset(**_section(header, "dataset"))
-    prepare = Prepare(**_section(header, "prepare"))
-    lora = Lora(**_section(header, "lora"))
+    dataset = restored(Dataset, _section(header, "dataset"))
+    prepare = restored(Prepare, _section(header, "prepare"))
+    lora = restored(Lora, _section(header, "lora"))
 
     snapshots = sorted((root / "out" / "snapshots").glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
-from lora_recipes.plan.work import shape_of
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
@@ -30,14 +31,11 @@ from lora_recipes.reporting import Quiet, Reporter
 
 if TYPE_CHECKING:
     from lora_recipes.base.compute import Setup
-    from lora_recipes.encode.store import EncodedImage, EncodedIndex
+    from lora_recipes.encode.store import EncodedIndex, Example
     from lora_recipes.train.checkpoints import Checkpoints
     from lora_recipes.train.data.stream import Stream
     from lora_recipes.train.distributed.world import World
     from lora_recipes.train.run import Job, Outcome
-
-ROLES = ("heldout", "others")
-"""Pictures that are never trained on, but looked at in the end."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,8 @@ class Recipe:
         return {name: value for name, value in values.items() if isinstance(value, Section)}
 
     def settings(self) -> dict[str, Any]:
-        """All of it as plain values, for the fingerprint."""
-        plain = {name: value.model_dump(mode="json") for name, value in self.sections().items()}
-        return {**plain, "base_identity": self.base_identity, "code": self.code}
+        """All that is there of it as plain values, for the fingerprint."""
+        return {**present(self.sections()), "base_identity": self.base_identity, "code": self.code}
 
 
 def run(root: Path, report: Reporter) -> None:
@@ -99,21 +96,12 @@ def run(root: Path, report: Reporter) -> None:
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
-        others = {role: _of_role(index, role) for role in ROLES}
+        others = {role: _of_role(index, role) for role in NEVER_TRAINED}
         write_outputs(root / "out", job, outcome, others, around)
         checkpoints.clear()
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
-    shape = shape_of(
-        recipe.base,
-        recipe.prepare,
-        recipe.lora,
-        recipe.train,
-        recipe.compute,
-        around["device"],
-        root,
-        world.size,
-    )
-    write_run(run_record, job, outcome, shape, report)
+    about = {"settings": present(recipe.sections()), "device_name": around["device"]}
+    write_run(run_record, job, outcome, about, report)
 
 
 def _train(  # noqa: PLR0917
@@ -176,7 +164,7 @@ def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
     from lora_recipes.train.data.stream import Stream
 
     index = read_index(encoded)
-    repeats = [image.repeats for image in _of_role(index, "train")]
+    repeats = [image.repeats for image in _of_role(index, TRAIN)]
     if problems := problems_for_images(train, sum(repeats)):
         raise UserError(problems)
     stream = Stream(
@@ -241,7 +229,7 @@ def prepare_job(  # noqa: PLR0917
             noise_offset=recipe.train.noise_offset,
             seed=recipe.train.seed,
         ),
-        pictures=Pictures(root / "build" / "encoded", _of_role(index, "train")),
+        pictures=Pictures(root / "build" / "encoded", _of_role(index, TRAIN)),
         stream=stream,
         train=recipe.train,
         runtime=runtime(root),
@@ -254,5 +242,5 @@ def prepare_job(  # noqa: PLR0917
     )
 
 
-def _of_role(index: EncodedIndex, role: str) -> list[EncodedImage]:
+def _of_role(index: EncodedIndex, role: str) -> list[Example]:
     return [image for image in index.images if image.role == role]

@@ -127,7 +127,7 @@ def test_what_is_generated_from_the_schema_is_fresh():
 
 
 def test_a_missing_or_edited_file_is_stale(tmp_path):
-    assert reference.stale(tmp_path) == [reference.PAGE, reference.SCHEMA]
+    assert reference.stale(tmp_path) == [reference.PAGE, reference.SCHEMA, reference.DVC]
     reference.write(tmp_path)
     assert reference.stale(tmp_path) == []
     (tmp_path / reference.PAGE).write_text("edited", "utf-8")
@@ -136,7 +136,9 @@ def test_a_missing_or_edited_file_is_stale(tmp_path):
 
 def test_stale_files_fail_the_check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"stale: docs/reference.md, recipes/schema.json; run "):
+    with pytest.raises(
+        SystemExit, match=r"stale: docs/reference.md, recipes/schema.json, dvc.yaml; run "
+    ):
         reference.main(["--check"])
     reference.main([])
     reference.main(["--check"])

@@ -43,7 +43,7 @@ def test_a_batch_holds_the_encoded_picture_of_each_of_its_samples(folder: Path):
         for row, sample in enumerate(STREAM.batch(number)):
             image = found.images[sample.image]
             mean, std = load_moments(folder / image.moments)
-            tokens, pooled = load_text(folder / image.text)
+            tokens, pooled = load_text(folder / image.texts[0])
             assert batch.positions[row] == (sample.epoch, sample.index)
             assert torch.equal(batch.mean_BCHW[row], mean)
             assert torch.equal(batch.std_BCHW[row], std)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lora_recipes.encode.store import EncodedImage, load_moments, load_text
+from lora_recipes.encode.store import Example, load_moments, load_text
 from lora_recipes.train.data.stream import Sample, Stream
 from lora_recipes.train.data.transfer import send
 from lora_recipes.train.data.turns import Turns
@@ -63,16 +63,14 @@ class Batch:
 class Pictures:
     """Encoded pictures by number, kept in memory if all of them are small."""
 
-    def __init__(
-        self, folder: Path, images: Sequence[EncodedImage], keep: int = KEPT_IN_MEMORY
-    ) -> None:
+    def __init__(self, folder: Path, images: Sequence[Example], keep: int = KEPT_IN_MEMORY) -> None:
         self.folder = folder
         self.images = list(images)
-        files = {name for image in self.images for name in (image.moments, image.text)}
+        files = {name for image in self.images for name in image.files}
         self._keeps = sum((folder / name).stat().st_size for name in files) <= keep
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def of(self, images: Sequence[EncodedImage]) -> Pictures:
+    def of(self, images: Sequence[Example]) -> Pictures:
         """Other pictures of the same folder."""
         return Pictures(self.folder, images)
 
@@ -87,7 +85,7 @@ class Pictures:
         """The encoded pictures of some samples, stacked."""
         images = [self.images[sample.image] for sample in samples]
         moments = [self._load(load_moments, image.moments) for image in images]
-        texts = [self._load(load_text, image.text) for image in images]
+        texts = [self._load(load_text, image.texts[0]) for image in images]
         return Batch(
             number=number,
             positions=tuple(sample.position for sample in samples),
