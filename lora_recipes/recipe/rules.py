@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lora_recipes.errors import Problem
@@ -73,16 +73,16 @@ def broken(
 
 
 def for_images(
-    recipe: Recipe, images: int, where: Callable[[str], str] = lambda key: ""
+    recipe: Recipe, repeats: Sequence[int], where: Callable[[str], str] = lambda key: ""
 ) -> list[Problem]:
-    """What is wrong with a recipe for so many images.
+    """What is wrong with a recipe for these images.
 
     Args:
         recipe: a valid recipe.
-        images: how many are trained on, each counted as often as its own `repeats` say.
+        repeats: [images] how often each one's own folder repeats it, mostly 1.
         where: finds `file:line` of a dotted key.
     """
-    return problems_for_images(recipe.train, images, where)
+    return problems_for_images(recipe.train, repeats, where)
 
 
 def _nearest_place(rule: Rule, finding: Finding, where: Callable[[Key], str]) -> str:

@@ -17,8 +17,8 @@ from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.plan.work import Shape
 from lora_recipes.reporting import Reporter
-from lora_recipes.train.evaluate import base_and_adapter
-from lora_recipes.train.run import Job, Outcome
+from lora_recipes.train.validation import base_and_adapter
+from lora_recipes.train.job import Job, Outcome
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
 """What a training writes below `out`."""
@@ -56,7 +56,7 @@ def write_outputs(
     """
     losses = {
         role: base_and_adapter(
-            job.denoiser, job.diffusion, job.pictures.of(images), job.stream.batch_size
+            job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
         )
         for role, images in others.items()
         if images
@@ -103,7 +103,7 @@ def metrics(outcome: Outcome, job: Job) -> dict[str, Any]:
 
 
 def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Reporter) -> None:
-    """Say and keep what does not repeat: speed, memory, where the run was gone on with.
+    """Say and keep what does not repeat: speed, memory, the step at which the run resumed.
 
     Args:
         shape: what the speed is of; by it `plan` knows the next training's.
@@ -120,10 +120,9 @@ def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Repo
         "shape": asdict(shape),
     }
     _write_json(path, record)
-    report.say(
-        f"trained {steps} steps in {outcome.seconds:.0f} s, "
-        f"{outcome.peak_bytes / 2**30:.2f} GiB at most"
-    )
+    peak = outcome.peak_bytes
+    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
+    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _remove_outputs(out: Path) -> None:
