@@ -36,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
-        if _speaks():
+        if _prints():
             for problem in error.problems:
                 print(problem, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        if _speaks():
-            goes_on = "; `dvc repro` goes on from the last checkpoint"
-            print("stopped" + (goes_on if options.command is stage else ""), file=sys.stderr)
+        if _prints():
+            resume = "; `dvc repro` resumes from the last checkpoint"
+            print("stopped" + (resume if options.command is stage else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -111,14 +111,14 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     data = outlook(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
-    if data.images == 0:
+    if data.repeats == []:
         raise UserError(data.problems)
     document = resolved_document(root, resolved)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
     rows = [
         ("base model", absent_base(document, root)),
         ("device", absent_device(resolved.recipe.compute.device)),
-        *make_plan(resolved, data.images, root, pictures=data.pictures).rows(),
+        *make_plan(resolved, data.repeats, root).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
     if data.problems:
@@ -157,7 +157,7 @@ def stage(options: argparse.Namespace, root: Path) -> int:
     # most of what a stage makes stays, or is counted down: rarely look for garbage
     gc.enable()
     gc.set_threshold(50_000)
-    report = reporter(_progress(root)) if _speaks() else Quiet()
+    report = reporter(_progress(root)) if _prints() else Quiet()
     before(options.name, root, report)
     module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
     module.run(root, report)
@@ -195,9 +195,9 @@ def verify(options: argparse.Namespace, root: Path) -> int:
     return 1 if verdict.differing else 0
 
 
-def _speaks() -> bool:
-    """Of several processes that train together, one on each machine speaks."""
-    from lora_recipes.train.distributed.world import local_rank
+def _prints() -> bool:
+    """Of several processes that train together, only the first of each machine prints."""
+    from lora_recipes.train.distributed.ranks import local_rank
 
     return local_rank(os.environ) == 0
 

@@ -16,8 +16,8 @@ from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
-from lora_recipes.train.evaluate import base_and_adapter
-from lora_recipes.train.run import Job, Outcome
+from lora_recipes.train.job import Job, Outcome
+from lora_recipes.train.validation import base_and_adapter
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
 """What a training writes below `out`."""
@@ -51,7 +51,7 @@ def write_outputs(
     """
     losses = {
         role: base_and_adapter(
-            job.denoiser, job.diffusion, job.pictures.of(images), job.stream.batch_size
+            job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
         )
         for role, images in others.items()
         if images
@@ -119,10 +119,9 @@ def write_run(
         **about,
     }
     _write_json(path, record)
-    report.say(
-        f"trained {steps} steps in {outcome.seconds:.0f} s, "
-        f"{outcome.peak_bytes / 2**30:.2f} GiB at most"
-    )
+    peak = outcome.peak_bytes
+    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
+    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _copy(source: Path, target: Path) -> None:
