@@ -105,6 +105,12 @@ def section_texts() -> dict[str, str]:
 
 
 @functools.cache
+def section_shorts() -> dict[str, str]:
+    """The few words beside each section in params.yaml, by its dotted name."""
+    return dict(_section_shorts(Recipe, "")) | dict(_section_shorts(Params, ""))
+
+
+@functools.cache
 def keys_under(section: str) -> tuple[str, ...]:
     """The names right under a section; none for a name that is no section's."""
     below = [key[len(section) + 1 :] for key in every_key() if key.startswith(f"{section}.")]
@@ -163,6 +169,14 @@ def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, s
         if inner is not None:
             yield prefix + field, inner.__doc__ or ""
             yield from _section_texts(inner, f"{prefix}{field}.")
+
+
+def _section_shorts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
+    for field, info in section.model_fields.items():
+        inner, short = section_of(info), first_of(info, Short)
+        if inner is not None:
+            yield prefix + field, short.text if short else ""
+            yield from _section_shorts(inner, f"{prefix}{field}.")
 
 
 def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
