@@ -17,6 +17,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+LONGEST = 300
+"""Characters of a name that is told in a line; the longest in SDXL's files has 130."""
+
 # Controls, marks of direction and of lines, other invisible ones, halves of surrogate pairs. The
 # joiners U+200C and U+200D are left: Persian words and emoji are made with them.
 _STEERS = re.compile(
@@ -27,9 +30,10 @@ _STEERS = re.compile(
 _STEERS_BUT_LAYOUT = re.compile(f"(?![\n\t]){_STEERS.pattern}")
 
 
-def line(text: str) -> str:
-    """A stranger's text within one line: line ends and tabs in it are escaped too."""
-    return _STEERS.sub(_escape, text)
+def line(text: str, most: int = LONGEST) -> str:
+    """A stranger's text within one line, cut: line ends and tabs in it are escaped too."""
+    shown = text if len(text) <= most else text[: most - 1] + "…"
+    return _STEERS.sub(_escape, shown)
 
 
 def printable(text: str) -> str:
