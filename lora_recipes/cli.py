@@ -21,13 +21,19 @@ from typing import Any
 from lora_recipes import __version__
 from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.pipeline import NAMES as STAGES
+from lora_recipes.printable import json_text, streams
 from lora_recipes.text import aligned, counted
 
 Command = Callable[[argparse.Namespace, Path], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; the exit code. Whatever it prints, a stranger's names too, is printable."""
+    with streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     options, unknown = _parser().parse_known_args(arguments)
@@ -186,10 +192,10 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         verdict = verify(root, wanted, PlainReporter())
     except CannotTell as error:
         if options.json:
-            print(_json(cannot_tell(options.revision, error)))
+            print(json_text(cannot_tell(options.revision, error)))
         raise
     if options.json:
-        print(_json(verdict.as_dict()))
+        print(json_text(verdict.as_dict()))
     else:
         print(verdict.text())
     return 1 if verdict.differing else 0
@@ -212,7 +218,7 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.formats.table import table
 
     facts = look(Path(options.file))
-    print(_json(facts.as_dict()) if options.json else table(facts))
+    print(json_text(facts.as_dict()) if options.json else table(facts))
     return 0
 
 
@@ -240,14 +246,8 @@ def diff(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.provenance.difference import compare
 
     found = compare(root, options.before, options.after)
-    print(_json(found.as_dict()) if options.json else found.text())
+    print(json_text(found.as_dict()) if options.json else found.text())
     return 0
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _progress(root: Path) -> str:
