@@ -70,7 +70,9 @@ def main():
     gc.disable()
     try:
         from lora_recipes.cli import main as run
+        from lora_recipes.printable import show_traceback
 
+        sys.excepthook = show_traceback
         return run()
     except ModuleNotFoundError as error:
         told = missing_package(error)

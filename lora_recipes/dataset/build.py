@@ -14,7 +14,8 @@ from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import Facts, examine, version
 from lora_recipes.dataset.find import OTHER_METADATA, Entry, Found, find, folder_repeats, shown
 from lora_recipes.dataset.geometry import Size, shape
-from lora_recipes.dataset.manifest import HELDOUT, OTHERS, TRAIN, Image, Manifest, make
+from lora_recipes.dataset.manifest import Image, Manifest, make
+from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
@@ -64,7 +65,7 @@ def build(
     texts, more = captions(folder, found, dataset)
     problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
     if problems:
-        raise UserError(sorted(problems, key=lambda problem: problem.where))
+        raise UserError(sorted(problems, key=lambda problem: str(problem.where)))
     images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
     _tell(found, images, facts, dataset, report)
     return make(images)

@@ -107,22 +107,19 @@ def _adapter(path: Path) -> Adapter:
 
 
 def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
-    known = {(image["role"], image["path"]): image for image in manifest["images"]}
-    photos = []
-    for prepared in _json(folder / "index.json")["images"]:
-        image = known[prepared["role"], prepared["path"]]
-        photos.append(
-            Photo(
-                folder / prepared["file"],
-                prepared["path"],
-                prepared["role"],
-                prepared["caption"],
-                image["width"],
-                image["height"],
-                prepared["repeats"],
-            )
+    files = {one["path"]: folder / one["file"] for one in _json(folder / "index.json")["images"]}
+    return [
+        Photo(
+            files[image["path"]],
+            image["path"],
+            image["role"],
+            image["caption"],
+            image["width"],
+            image["height"],
+            image["repeats"],
         )
-    return photos
+        for image in manifest["images"]
+    ]
 
 
 def _drawn(folder: Path) -> list[Drawn]:

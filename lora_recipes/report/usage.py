@@ -19,7 +19,7 @@ def snippet(base: dict[str, Any], strength: float) -> str:
         model = "lora_recipes/pocket/model"
     elif model.endswith(".safetensors"):
         method = "from_single_file"
-    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model) and base["revision"] != "none":
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model) and base.get("revision", "none") != "none":
         revision = f'    revision="{base["revision"]}",'
     return "\n".join(
         [

@@ -6,20 +6,18 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lora_recipes import files
-from lora_recipes.encode.store import EncodedImage
+from lora_recipes.encode.store import Example
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
-from lora_recipes.plan.work import Shape
 from lora_recipes.reporting import Reporter
-from lora_recipes.train.evaluate import base_and_adapter
-from lora_recipes.train.run import Job, Outcome
+from lora_recipes.train.job import Job, Outcome
+from lora_recipes.train.validation import base_and_adapter
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
 """What a training writes below `out`."""
@@ -39,7 +37,7 @@ def write_outputs(
     out: Path,
     job: Job,
     outcome: Outcome,
-    others: Mapping[str, Sequence[EncodedImage]],
+    others: Mapping[str, Sequence[Example]],
     environment: Mapping[str, Any],
 ) -> None:
     """Write all files of a finished training.
@@ -53,7 +51,7 @@ def write_outputs(
     """
     losses = {
         role: base_and_adapter(
-            job.denoiser, job.diffusion, job.pictures.of(images), job.stream.batch_size
+            job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
         )
         for role, images in others.items()
         if images
@@ -99,11 +97,14 @@ def metrics(outcome: Outcome, job: Job) -> dict[str, Any]:
     }
 
 
-def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Reporter) -> None:
-    """Say and keep what does not repeat: speed, memory, where the run was gone on with.
+def write_run(
+    path: Path, job: Job, outcome: Outcome, about: Mapping[str, Any], report: Reporter
+) -> None:
+    """Say and keep what does not repeat: speed, memory, where the run was resumed.
 
     Args:
-        shape: what the speed is of; by it `plan` knows the next training's.
+        about: `settings`, the recipe's sections without what is off, and `device_name`. `plan`
+            makes of them what the speed is of.
     """
     steps = job.stream.steps - outcome.resumed_at
     record = {
@@ -114,13 +115,13 @@ def write_run(path: Path, job: Job, outcome: Outcome, shape: Shape, report: Repo
         "steps_per_second": round(steps / outcome.seconds, 3),
         "peak_bytes": outcome.peak_bytes,
         "device": job.device.type,
-        "shape": asdict(shape),
+        "processes": job.world.size,
+        **about,
     }
     _write_json(path, record)
-    report.say(
-        f"trained {steps} steps in {outcome.seconds:.0f} s, "
-        f"{outcome.peak_bytes / 2**30:.2f} GiB at most"
-    )
+    peak = outcome.peak_bytes
+    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
+    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _copy(source: Path, target: Path) -> None:

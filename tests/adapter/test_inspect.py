@@ -102,7 +102,8 @@ def test_every_trainers_file_is_understood(
     assert facts.formless == ()
     assert set(facts.ranks) <= {"4", "whole"}
     assert all(size > 0 for size in facts.norms.values())
-    assert facts.unknown == (("bundle_emb.zwk.clip_l",) if name == "OneTrainer" else ())
+    assert facts.unknown == ()
+    assert facts.embeddings == (("bundle_emb.zwk.clip_l",) if name == "OneTrainer" else ())
     json.dumps(facts.as_dict(), allow_nan=False)
     assert table(facts).startswith("file\n  path")
 

@@ -60,7 +60,7 @@ def test_a_local_models_own_config_is_looked_into(tmp_path):
 
 def test_the_plan_of_the_published_recipe_is_this(project):
     project.params("train: {snapshots: [0.5]}\n")
-    plan = make_plan(resolve(project.root), 10, project.root, device=Device("Some CPU"))
+    plan = make_plan(resolve(project.root), [1] * 10, project.root, device=Device("Some CPU"))
     assert str(plan) == text(
         """
         samples        10 images × 80 repeats × 1 epoch = 800
@@ -77,7 +77,7 @@ on top)
 
 
 def test_folders_repeats_are_not_shown_as_images(project):
-    plan = make_plan(resolve(project.root), 50, pictures=8, device=Device("Some CPU"))
+    plan = make_plan(resolve(project.root), [8, *[6] * 7], device=Device("Some CPU"))
     assert str(plan).splitlines()[0] == (
         "samples        8 images (50 with their folders' repeats) × 80 repeats × 1 epoch = 4000"
     )
@@ -99,13 +99,13 @@ def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, 
 
 
 def _lines(resolved, root, card):
-    return str(make_plan(resolved, 10, root, device=card)).splitlines()
+    return str(make_plan(resolved, [1] * 10, root, device=card)).splitlines()
 
 
 def test_memory_follows_precision_checkpointing_size_and_optimizer(project):
     def memory(params):
         project.params(params)
-        return make_plan(resolve(project.root), 10, project.root).memory
+        return make_plan(resolve(project.root), [1] * 10, project.root).memory
 
     usual = memory("")
     assert memory("compute: {precision: fp32}\n").base == 4 * SDXL_UNET == 2 * usual.base
@@ -138,7 +138,7 @@ def test_without_the_data_the_plan_says_what_it_can(project):
 
 def test_a_recipe_that_does_not_fit_the_images_has_no_plan(project):
     project.params("train: {repeats: 1}\n")
-    assert message(lambda: make_plan(resolve(project.root), 2, project.root)).startswith(
+    assert message(lambda: make_plan(resolve(project.root), [1] * 2, project.root)).startswith(
         "params.yaml:3: zero full optimizer steps: 2 images × 1 repeats"
     )
 

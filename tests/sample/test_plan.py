@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.words import fill
 from lora_recipes.sample import plan
 from lora_recipes.sample.folder import write_index
 from lora_recipes.sample.plan import Picture
@@ -53,7 +54,7 @@ def test_a_seed_that_is_written_twice_is_drawn_once():
 def test_placeholders_are_filled_and_nothing_else_is_touched(
     prompt: str, trigger: str, class_word: str, expected: str
 ):
-    assert plan.fill(prompt, trigger, class_word) == expected
+    assert fill(prompt, trigger, class_word) == expected
 
 
 def test_the_size_is_the_recipes_or_that_of_the_training():
