@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lora_recipes.adapter.inject import enabled
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import Sample
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
@@ -28,9 +28,10 @@ def base_and_adapter(
     can be compared.
     """
     fixed = replace(diffusion, seed=0, noise_offset=0.0)
+    adapted = Adapted({"unet": denoiser.unet})
     losses = {}
     for name, on in (("base", False), ("adapter", True)):
-        with enabled(denoiser.unet, on):
+        with adapted.enabled(on):
             losses[name] = mean_loss(denoiser, fixed, pictures, batch_size)
     return losses
 

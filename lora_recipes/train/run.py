@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lora_recipes.adapter.inject import adapter_parameters
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
@@ -41,7 +41,7 @@ from lora_recipes.train.distributed.group import (
 )
 from lora_recipes.train.distributed.together import Together
 from lora_recipes.train.distributed.world import World
-from lora_recipes.train.fast.all import speed_up
+from lora_recipes.train.fast.speed_up import speed_up
 from lora_recipes.train.fast.stack_views import StackViews
 from lora_recipes.train.module import Denoiser, Denoising, Diffusion
 from lora_recipes.train.optim.loss_scaling import LossScaling
@@ -109,7 +109,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
     Raises:
         UserError: a loss, a gradient or a weight is not finite, or the disk is full.
     """
-    speed_up(job.denoiser.unet)
+    speed_up(job.denoiser.unet, report)
     turns = Turns(job.stream, job.world.size, job.world.rank)
     record = Record(job.pictures, turns, add_up)
     scaling = LossScaling(job.device.type) if job.denoiser.dtype == torch.float16 else None
@@ -150,8 +150,8 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _optimizer(job: Job, views: StackViews) -> tuple[Optimizer, LambdaLR | None]:
-    parameters = [parameter for _, parameter in adapter_parameters(job.denoiser.unet)]
-    optimizer = build_optimizer(parameters, job.train)
+    groups = Adapted({"unet": job.denoiser.unet}).groups()
+    optimizer = build_optimizer([group.for_optimizer() for group in groups], job.train)
     views.bind(optimizer.stacks)
     return optimizer, build_schedule(optimizer, job.stream.steps, job.train)
 
