@@ -36,7 +36,7 @@ def train(root: Path, steps: int) -> float:
     folder = root / "build" / "encoded"
     index = read_index(folder)
     images = [
-        (*load_moments(folder / image.moments), *load_text(folder / image.text), image.time_ids)
+        (*load_moments(folder / image.moments), *load_text(folder / image.texts[0]), image.time_ids)
         for image in index.images
     ]
     schedule = load_scheduler(recipe.base, root).config

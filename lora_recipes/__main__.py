@@ -28,7 +28,9 @@ def main():
     gc.disable()
     try:
         from lora_recipes.cli import main as run
+        from lora_recipes.printable import show_traceback
 
+        sys.excepthook = show_traceback
         return run()
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lora_recipes"):

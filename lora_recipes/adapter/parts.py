@@ -18,6 +18,7 @@ from lora_recipes.adapter.inject import ADAPTER, Namer, inject, lora_layers, tar
 from lora_recipes.adapter.names import kohya_name
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.text import first_few
 
 NAMES: dict[str, Namer] = {"unet": kohya_name}
 """The parts that can have an adapter, in the order of their weights, and how each names modules."""
@@ -164,11 +165,9 @@ def _wrong_keys(kind: str, names: list[str]) -> list[Problem]:
     """Keys as `load_state_dict` calls them: `missing` in the file, or `unexpected` there."""
     if not names:
         return []
-    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    keys = "keys" if others else "key"
     return [
         Problem(
-            what=f"{kind} {keys} in the adapter: {names[0]}{others}",
+            what=f"{kind} keys in the adapter: {first_few(names, 1)}",
             fix="use an adapter that was trained for this base model with these lora.targets",
         )
     ]

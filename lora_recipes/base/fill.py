@@ -19,6 +19,7 @@ from lora_recipes.base import single_file
 from lora_recipes.base.components import Component
 from lora_recipes.base.folder import read_json
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.text import first_few
 
 SHOWN = 5
 """So many names of weights are shown; a wrong file lacks hundreds."""
@@ -141,6 +142,4 @@ def _check(model: nn.Module, found: Mapping[str, Tensor], path: Path, name: str)
 
 
 def _listed(fault: str, names: list[str]) -> str:
-    more = [f"… and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    lines = "".join(f"\n    {line}" for line in [*names[:SHOWN], *more])
-    return f"\n  {len(names)} {fault}:{lines}"
+    return f"\n  {len(names)} {fault}:\n    " + first_few(names, SHOWN, "\n    ")

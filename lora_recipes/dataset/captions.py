@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.find import Entry, Found, folder_repeats, shown
+from lora_recipes.dataset.roles import OTHERS
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.words import fill
 
 
 @dataclass(frozen=True)
@@ -187,19 +189,16 @@ def _from_template(
     A missing class word leaves its place empty. Pictures of other things never get the trigger.
     """
     problems = []
-    others = [entry.path for entry in left if entry.role == "others"]
-    own = [entry.path for entry in left if entry.role != "others"]
+    others = [entry.path for entry in left if entry.role == OTHERS]
+    own = [entry.path for entry in left if entry.role != OTHERS]
     if others:
         problems.append(
             _without(folder, others, "the template speaks of the subject, not of other things")
         )
     if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
         problems.append(_without(folder, own, "dataset.trigger is none"))
-    words = {"trigger": dataset.trigger, "class_word": dataset.class_word}
-    text = dataset.template
-    for key, word in words.items():
-        text = text.replace("{" + key + "}", "" if word == "none" else word)
-    return {path: Caption(tidy(text), "template") for path in own}, problems
+    text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
+    return {path: Caption(text, "template") for path in own}, problems
 
 
 def _without(folder: Path, paths: list[str], why: str) -> Problem:

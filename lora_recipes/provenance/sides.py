@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.errors import CannotTell, Problem
-from lora_recipes.formats.header import flat, recipe_of
+from lora_recipes.formats.header import recipe_of
 from lora_recipes.provenance.history import ADAPTER, LOCK, RECORD, output_md5
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
@@ -23,6 +23,7 @@ from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
 from lora_recipes.recipe.resolved import FILE as RESOLVED
 from lora_recipes.tensors import read_header
+from lora_recipes.tree import flat
 
 MANIFEST = "build/manifest.json"
 METRICS = (RECORD, "out/report.json")
@@ -109,7 +110,7 @@ def _of_commit(root: Path, name: str) -> Side:
     revision = resolve_revision(root, name)
     commit = _Commit(root, revision.commit)
     resolved = commit.yaml(RESOLVED)
-    keys = flat(resolved, "") if isinstance(resolved, dict) else {}
+    keys = flat(resolved) if isinstance(resolved, dict) else {}
     recipe = {
         key: value
         for key, value in keys.items()
@@ -126,7 +127,7 @@ def _of_commit(root: Path, name: str) -> Side:
         code={key: value for key, value in keys.items() if key.startswith(_ABOUT_CODE)} or None,
         data=data,
         images=images,
-        environment=flat(record["environment"], "") if "environment" in record else None,
+        environment=flat(record["environment"]) if "environment" in record else None,
         metrics=_figures(commit) or None,
         adapter=adapter,
         no_adapter=why,
@@ -138,7 +139,7 @@ def _figures(commit: _Commit) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for file in METRICS:
         found = {key: value for key, value in commit.json(file).items() if key != "environment"}
-        figures |= flat(found, "") if found else {}
+        figures |= flat(found) if found else {}
     return {key: value for key, value in figures.items() if not key.endswith("_sha256")}
 
 

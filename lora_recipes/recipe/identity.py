@@ -14,8 +14,15 @@ from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
-from lora_recipes.recipe.fields import plain_value, section_of
-from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
+from lora_recipes.recipe.sections.section import (
+    BelongsTo,
+    HeaderField,
+    Off,
+    Section,
+    first_of,
+    plain_value,
+    section_of,
+)
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -44,6 +51,27 @@ def restored(section: type[AnySection], values: Mapping[str, Any]) -> AnySection
     return section.model_validate(_filled(section, values))
 
 
+def header_fields(sections: Mapping[str, Section]) -> Iterator[tuple[str, Any]]:
+    """(field of an adapter's header, plain value) of each key that is there and has such a field.
+
+    Args:
+        sections: as `present` has it.
+    """
+    for name, values in present(sections).items():
+        yield from _header_fields(type(sections[name]), values)
+
+
+def _header_fields(section: type[Section], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for field, value in values.items():
+        info = section.model_fields[field]
+        inner = section_of(info)
+        if inner is not None:
+            yield from _header_fields(inner, value)
+        for item in info.metadata:
+            if isinstance(item, HeaderField):
+                yield item.name, value
+
+
 def is_off(value: Any, off: Off) -> bool:
     """Whether a plain value is a key's `Off` value. 0 and 0.0 are one number; false is none."""
     frozen = plain_value(off.value)
@@ -55,9 +83,8 @@ def _present(
 ) -> Iterator[tuple[str, Any]]:
     for field, info in section.model_fields.items():
         value = values[field]
-        owner = next((item for item in info.metadata if isinstance(item, BelongsTo)), None)
-        off = next((item for item in info.metadata if isinstance(item, Off)), None)
-        if owner is not None and _value(every, owner.key) not in owner.values:
+        owner, off = _owner(info), first_of(info, Off)
+        if owner is not None and not owner.met_by(_value(every, owner.key)):
             continue
         if off is not None and is_off(value, off):
             continue
@@ -82,21 +109,21 @@ def _filled(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]
 
 def _unsaid(info: FieldInfo) -> Any:
     """The value of a key that is not there."""
-    for item in info.metadata:
-        if isinstance(item, Off):
-            return plain_value(item.value)
-    if any(isinstance(item, BelongsTo) for item in info.metadata):
-        return plain_value(info.default)
-    return None
+    off = first_of(info, Off)
+    if off is not None:
+        return plain_value(off.value)
+    return plain_value(info.default) if _owner(info) else None
 
 
 def _may_be_empty(section: type[Section]) -> bool:
     """Whether all keys of a section can be missing, so that the section is missing too."""
-    kinds = (Off, BelongsTo)
-    return all(
-        any(isinstance(item, kinds) for item in info.metadata)
-        for info in section.model_fields.values()
-    )
+    return all(first_of(info, Off) or _owner(info) for info in section.model_fields.values())
+
+
+def _owner(info: FieldInfo) -> BelongsTo | None:
+    """What a key as a whole belongs to. One item of a list may; the list is there all the same."""
+    owner = first_of(info, BelongsTo)
+    return owner if owner and owner.position is None else None
 
 
 def _value(every: Mapping[str, Any], key: str) -> Any:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, remove_temporaries
+from lora_recipes.pipeline import USE_THE_BASE
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
-
-USE_THE_BASE = ("encode", "train", "sample")
-"""The stages that load a part of the base model."""
 
 WRITTEN_TO = (".", "build", "out", "recipes", "recipes/pins")
 OWN_WRITTEN_TO = (".", "encoded/*", "pictures", "runs", "checkpoints/*", "checkpoints/*/snapshots")

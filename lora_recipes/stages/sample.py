@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import fresh_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -16,9 +18,10 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Reporter
 from lora_recipes.sample import plan
-from lora_recipes.sample.folder import fresh_folder, write_index
+from lora_recipes.sample.folder import write_index
 from lora_recipes.tensors import read_header
 
 if TYPE_CHECKING:
@@ -36,13 +39,13 @@ def run(root: Path, report: Reporter) -> None:
     """
     sample = read_section(root, "sample", Sample)
     header = read_header(root / ADAPTER).metadata
-    dataset = Dataset(**_section(header, "dataset"))
-    prepare = Prepare(**_section(header, "prepare"))
-    lora = Lora(**_section(header, "lora"))
+    dataset = restored(Dataset, _section(header, "dataset"))
+    prepare = restored(Prepare, _section(header, "prepare"))
+    lora = restored(Lora, _section(header, "lora"))
 
     snapshots = sorted((root / "out" / "snapshots").glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}
-    prompts = [plan.fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
+    prompts = [fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
     pictures = plan.pictures(sample, prompts, [path.stem for path in snapshots])
 
     with fresh_folder(root / "out" / "samples") as folder:

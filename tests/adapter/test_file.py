@@ -132,7 +132,7 @@ def test_only_the_first_of_many_broken_modules_are_named(tmp_path):
         file.write(tmp_path / "adapter.safetensors", tensors, {})
 
     assert "5 modules hold weights that are not finite " in str(caught.value)
-    assert "(lora_unet_a, lora_unet_b, lora_unet_c, …)" in str(caught.value)
+    assert "(lora_unet_a, lora_unet_b, lora_unet_c and 2 more)" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

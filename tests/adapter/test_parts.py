@@ -235,7 +235,7 @@ def _rescale(tensors):
     [
         (
             _miss,
-            f"missing key in the adapter: {DOWN}\n"
+            f"missing keys in the adapter: {DOWN}\n"
             "  fix:     use an adapter that was trained for this base model with these "
             "lora.targets",
         ),

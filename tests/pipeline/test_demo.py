@@ -14,7 +14,7 @@ from .project import REPOSITORY, Project, make_project
 
 def test_the_demo_recipe_draws_every_evaluation_prompt_and_trains_on_none():
     from lora_recipes.recipe.load import load_recipe
-    from lora_recipes.sample.plan import fill
+    from lora_recipes.recipe.words import fill
 
     recipe = load_recipe(REPOSITORY, "pocket-demo").recipe
     words = (recipe.dataset.trigger, recipe.dataset.class_word)

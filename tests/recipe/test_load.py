@@ -99,10 +99,10 @@ def test_every_value_knows_the_line_that_set_it(project):
     project.recipe("extends: old\nlora:\n  rank: 32\n")
     project.params("train:\n  seed: 4\n  repeats: null\n")
     where = resolve(project.root).where
-    assert where("train.seed") == "params.yaml:4"
-    assert where("lora.rank") == "recipes/mine.yaml:7"
-    assert where("lora.alpha") == "recipes/old.yaml:7"
-    assert where("train.repeats") == "recipes/mine.yaml"
+    assert str(where("train.seed")) == "params.yaml:4"
+    assert str(where("lora.rank")) == "recipes/mine.yaml:7"
+    assert str(where("lora.alpha")) == "recipes/old.yaml:7"
+    assert str(where("train.repeats")) == "recipes/mine.yaml"
 
 
 def test_recipes_are_listed_by_name(project):

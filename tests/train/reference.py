@@ -57,7 +57,7 @@ def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa
         return torch.randn(*shape, generator=draws.generator(train.seed, purpose, *position))
 
     mean, std = load_moments(folder / image.moments)
-    tokens, pooled = load_text(folder / image.text)
+    tokens, pooled = load_text(folder / image.texts[0])
     clean = (mean + std * draw("posterior", *mean.shape)) * index.latent_scale
     noise = draw("noise", *mean.shape) + train.noise_offset * draw("offset", 4)[:, None, None]
     stream = draws.generator(train.seed, "timestep", *position)

@@ -115,7 +115,7 @@ def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path):
             pass
         assert str(caught.value) == (
             f"{first.folder}: another process is training this very run\n"
-            "  fix:     wait until it is done, or stop it and run this again: it goes on from the "
+            "  fix:     wait until it is done, or stop it and run this again: it resumes from the "
             "last checkpoint"
         )
     with second.locked():

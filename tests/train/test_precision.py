@@ -11,8 +11,8 @@ import torch
 
 from lora_recipes.errors import UserError
 from lora_recipes.tensors import read_tensors
-from lora_recipes.train.callbacks import EndOfStep
 from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
+from lora_recipes.train.loop import Training
 from lora_recipes.train.optim.loss_scaling import LossScaling
 from tests.train.project import contents, make_project, run_stage, small_unet
 from tests.train.test_resume import CutOff, Interrupted
@@ -32,19 +32,22 @@ def test_weights_gradients_and_optimizer_state_are_float32(
     seen: set[torch.dtype] = set()
     base: set[torch.dtype] = set()
 
-    def look(self: EndOfStep, trainer: Any, module: Any, chosen: torch.optim.Optimizer) -> None:
-        for group in chosen.param_groups:
+    update = Training.update
+
+    def look(self: Training, step: int) -> None:
+        for group in self.optimizer.param_groups:
             for weight in group["params"]:
                 seen.update({weight.dtype, weight.grad.dtype})
-        base.update(p.dtype for p in module.parameters() if not p.requires_grad)
+        base.update(p.dtype for p in self.module.parameters() if not p.requires_grad)
+        update(self, step)
 
-    monkeypatch.setattr(EndOfStep, "on_before_optimizer_step", look)
+    monkeypatch.setattr(Training, "update", look)
     root = make_project(tmp_path, {"optimizer": optimizer}, compute={"precision": precision})
     with pytest.raises(Interrupted):
         run_stage(root, CutOff(3))
     (path,) = checkpoints_folder(root).glob("*/step-000002.ckpt")
     state = Checkpoints(root, "", SimpleNamespace()).read(path)  # type: ignore[arg-type]
-    for values in state["optimizer_states"][0]["state"].values():
+    for values in state["optimizer"]["state"].values():
         seen.update(value.dtype for value in values.values() if isinstance(value, torch.Tensor))
     assert seen == {torch.float32}
     assert base == {torch.bfloat16 if precision == "bf16" else torch.float16}

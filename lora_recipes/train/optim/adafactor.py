@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lora_recipes.recipe.schedule import relative_step
 from lora_recipes.train.optim.stacked import StackedOptimizer, Weights
 
 AT_ONCE = 2**20
@@ -28,11 +29,6 @@ On a GPU, where a launch costs more than a read, whole stacks go through at once
 def beta2(step: int, decay_rate: float) -> float:
     """How much of the second moment is kept: 1 - t ** decay_rate. Section 7.2."""
     return 1.0 - math.pow(step, decay_rate)
-
-
-def relative_step(step: int, warmup: bool) -> float:
-    """The relative step size, rho = min(1e-2 or a ramp of 1e-6 t, 1 / √t). Algorithm 6."""
-    return min(1e-6 * step if warmup else 1e-2, 1.0 / math.sqrt(step))
 
 
 def root_mean_square(x_NRC: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 ROLES = ["train"] * 5 + ["heldout"] * 2
 LOST = (
     "another process of this training ended before its time\n"
-    "  fix:     its own message, if it had one, stands above; run this again: it goes on from "
+    "  fix:     its own message, if it had one, stands above; run this again: it resumes from "
     "the last checkpoint"
 )
 
@@ -64,7 +64,7 @@ def test_several_processes_write_the_bytes_of_one(
     root = project(tmp_path)
     said, *others = together(as_torchrun(processes), train, root)
     assert said[-1].startswith("trained 4 steps in ")
-    assert others == [[]] * (processes - 1), "only the leading process speaks"
+    assert others == [[]] * (processes - 1), "only the main process speaks"
     assert contents(root) == alone
     assert set(alone) >= {"adapter.safetensors", "loss.tsv", "train.json"}
     assert not list(checkpoints_folder(root).iterdir())
@@ -92,7 +92,7 @@ def test_a_training_cut_off_on_one_goes_on_with_two_and_ends_on_four(
         assert together(as_torchrun(processes), train, root, step)[0] == -signal.SIGKILL
         assert contents(root) == {}
     said = together(as_torchrun(4), train, root)[0]
-    assert said[0] == "going on after step 3 of 4"
+    assert said[0] == "resuming after step 3 of 4"
     assert contents(root) == alone
 
 
@@ -188,7 +188,7 @@ def die_in_third_round(root: Path) -> list[str]:
     return train(root)
 
 
-def test_the_leading_process_says_that_it_lost_another(tmp_path: Path):
+def test_the_main_process_says_that_it_lost_another(tmp_path: Path):
     root = project(tmp_path)
     lost, killed, *others = together(as_torchrun(4), die_in_third_round, root)
     assert lost == LOST
@@ -245,5 +245,5 @@ def test_when_one_of_those_that_the_stage_started_is_killed_all_end(
     says = victim == "follower" and LOST.partition("\n")[0] in errors
     assert leader.returncode == -signal.SIGKILL or says
     assert contents(root) == {}
-    assert together(as_torchrun(2), train, root)[0][0].startswith("going on after step ")
+    assert together(as_torchrun(2), train, root)[0][0].startswith("resuming after step ")
     assert contents(root) == alone

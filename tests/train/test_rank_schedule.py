@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
-
-from lora_recipes.train.data.stream import Stream
-from lora_recipes.train.data.turns import Turns
 from lora_recipes.train.distributed.together import scaled
+
+from lora_recipes.train.data.rank_schedule import RankSchedule
+from lora_recipes.train.data.stream import Stream
 
 
 def stream(batches: int, accumulation: int) -> Stream:
@@ -29,7 +29,7 @@ SHARED = [
 def test_the_rounds_of_all_processes_are_the_stream(
     batches: int, accumulation: int, processes: int
 ):
-    turns = [Turns(stream(batches, accumulation), processes, k) for k in range(processes)]
+    turns = [RankSchedule(stream(batches, accumulation), processes, k) for k in range(processes)]
     columns = [list(turn.numbers()) for turn in turns]
     assert {len(column) for column in columns} == {turns[0].rounds}, "all run equally often"
     rounds = list(zip(*columns, strict=True))
@@ -62,7 +62,7 @@ def test_each_gradient_has_the_scale_of_one_process_to_the_bit(accumulation: int
         return float(leaf.grad)
 
     divisors = [n for n in range(1, accumulation + 1) if accumulation % n == 0]
-    found = {n: gradient(Turns(stream(accumulation, accumulation), n)) for n in divisors}
+    found = {n: gradient(RankSchedule(stream(accumulation, accumulation), n)) for n in divisors}
     assert set(found.values()) == {gradient(None)}
 
 

@@ -9,7 +9,7 @@ import pytest
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.processes import problem_of_processes
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.train.distributed.world import World, find_world, local_rank
+from lora_recipes.train.distributed.ranks import World, find_world, local_rank
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1",
@@ -20,7 +20,7 @@ SRUN = {
     "SLURM_PROCID": "2", "SLURM_LOCALID": "0",
 }  # fmt: skip
 BY_HAND = {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
-STARTED = {"LORA_RECIPES_LEADER": "77", "LOCAL_RANK": "1"}
+STARTED = {"LORA_RECIPES_MAIN_PID": "77", "LOCAL_RANK": "1"}
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_each_process_knows_its_place(
     assert local_rank(around) == local
 
 
-def test_the_process_that_leads_is_the_first_of_the_first_machine():
+def test_the_main_process_is_the_first_of_the_first_machine():
     worlds = [
         find_world(Runtime(processes=2, nodes=2), BY_HAND | {"NODE_RANK": node} | started)
         for node in "01"
         for started in ({}, STARTED)
     ]
     assert [world.rank for world in worlds] == [0, 1, 2, 3]
-    assert [world.leads for world in worlds] == [True, False, False, False]
+    assert [world.is_main_process for world in worlds] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(

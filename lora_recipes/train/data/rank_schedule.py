@@ -13,7 +13,7 @@ from lora_recipes.train.data.stream import Stream
 
 
 @dataclass(frozen=True)
-class Turns:
+class RankSchedule:
     """One process's part of a stream. All counts start at 0."""
 
     stream: Stream
@@ -25,11 +25,6 @@ class Turns:
         """How often every process runs a batch; the last time some have none left."""
         return math.ceil(self.stream.batches / self.processes)
 
-    @property
-    def rounds_of_step(self) -> int:
-        """Rounds of a full optimizer step."""
-        return self.stream.accumulation // self.processes
-
     def numbers(self, first: int = 0) -> range:
         """This process's batches from the round on that holds batch `first`.
 
@@ -39,7 +34,7 @@ class Turns:
         return range(start + self.rank, self.rounds * self.processes, self.processes)
 
     def round_of(self, number: int) -> range:
-        """All batches of the round in which a batch, or one that fills up, has its turn."""
+        """All batches of the round that a batch, or one that fills a round up, belongs to."""
         start = number // self.processes * self.processes
         return range(start, min(start + self.processes, self.stream.batches))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import Sample
-from lora_recipes.train.module import Denoiser, Denoising, Diffusion
+from lora_recipes.train.module import Denoiser, Denoising
+from lora_recipes.train.objective import Objective
 
 DRAWS = 8
 """How often each picture is looked at, each time with other noise at another timestep."""
@@ -20,25 +19,25 @@ NO_EPOCH = -1
 
 
 def base_and_adapter(
-    denoiser: Denoiser, diffusion: Diffusion, pictures: Pictures, batch_size: int
+    denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
 ) -> dict[str, float]:
     """The mean loss of the base and of the adapter, on the same pictures, noise and timesteps.
 
-    The draws do not depend on the recipe's seed or noise offset, so figures of different recipes
+    Neither the draws nor the loss depend on what the recipe chose, so figures of different recipes
     can be compared.
     """
-    fixed = replace(diffusion, seed=0, noise_offset=0.0)
+    plain = objective.plain()
     adapted = Adapted({"unet": denoiser.unet})
     losses = {}
     for name, on in (("base", False), ("adapter", True)):
         with adapted.enabled(on):
-            losses[name] = mean_loss(denoiser, fixed, pictures, batch_size)
+            losses[name] = mean_loss(denoiser, plain, pictures, batch_size)
     return losses
 
 
 @torch.no_grad()
 def mean_loss(
-    denoiser: Denoiser, diffusion: Diffusion, pictures: Pictures, batch_size: int
+    denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
 ) -> float:
     """The mean training loss over `DRAWS` looks at each picture."""
     device = next(denoiser.parameters()).device
@@ -52,7 +51,7 @@ def mean_loss(
     def add(batch: Batch, loss: Tensor) -> None:
         sums.append(loss * len(batch.positions))
 
-    training = Denoising(denoiser, diffusion, add).to(device)
+    training = Denoising(denoiser, objective, add).to(device)
     for start in range(0, len(samples), batch_size):
         batch = pictures.batch(samples[start : start + batch_size])
         training.training_step(batch.to(device), 0)

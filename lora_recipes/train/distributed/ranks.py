@@ -13,7 +13,7 @@ from typing import Literal
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.runtime import Runtime
 
-LEADER = "LORA_RECIPES_LEADER"
+MAIN_PID = "LORA_RECIPES_MAIN_PID"
 """The process id of who started this one to train together; absent in all others."""
 
 OF_TORCHRUN = "TORCHELASTIC_RUN_ID"
@@ -40,14 +40,14 @@ class World:
         return self.processes * self.nodes
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the one process that writes and tells."""
         return self.rank == 0
 
 
 def local_rank(around: Mapping[str, str]) -> int:
     """This process's place among those of its machine; 0 for one that nobody started so."""
-    if OF_TORCHRUN in around or LEADER in around:
+    if OF_TORCHRUN in around or MAIN_PID in around:
         return int(around.get("LOCAL_RANK", 0))
     return int(around.get("SLURM_LOCALID", 0)) if _srun(around) else 0
 
