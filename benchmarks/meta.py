@@ -197,9 +197,10 @@ def _meta_unet(config: Mapping[str, Any]) -> Any:
 
 
 def _record() -> Any:
+    from lora_recipes.train.data.turns import Turns
+
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.data.stream import Stream
-    from lora_recipes.train.data.turns import Turns
     from lora_recipes.train.record import Record
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)
