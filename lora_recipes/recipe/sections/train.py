@@ -61,7 +61,7 @@ class Train(Section):
         Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"],
         Short("a number, or auto with epochs"),
     ] = "auto"
-    """Exactly so many optimizer steps, pass after pass, or `auto` if `train.epochs` gives the length.
+    """Exactly so many optimizer steps, or `auto` if `train.epochs` gives the length.
 
     Higher: learns longer. Lower: quicker.
     With: each step sees `train.batch_size` × `train.gradient_accumulation` images. Exactly one of
