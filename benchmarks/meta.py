@@ -135,28 +135,30 @@ def measure(case: Case) -> dict[str, float]:
 
 def _training(case: Case) -> tuple[Any, Any]:
     """The product's step as a function of its number, and a way to name all weights and state."""
-    from lora_recipes.adapter.inject import adapter_parameters, inject
+    from lora_recipes.adapter.parts import Adapted
     from lora_recipes.base import components
     from lora_recipes.base.folder import read_json
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.recipe.sections.lora import Lora
     from lora_recipes.recipe.sections.train import Train
-    from lora_recipes.train.fast.all import speed_up
-    from lora_recipes.train.fast.recompute import enable_checkpointing
+    from lora_recipes.reporting import Quiet
+    from lora_recipes.train.fast.recompute import enable_recompute
+    from lora_recipes.train.fast.speed_up import speed_up
     from lora_recipes.train.fast.stack_views import StackViews
     from lora_recipes.train.module import Denoiser, Denoising, Diffusion
     from lora_recipes.train.optim.optimizers import build_optimizer
 
     config = read_json(components.CONFIGS / "unet/config.json")
     unet = _meta_unet(config)
-    inject(unet, Lora(rank=case.rank, alpha=case.rank, targets=case.targets), seed=0)
-    speed_up(unet)
-    enable_checkpointing(unet, case.checkpointing)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(Lora(rank=case.rank, alpha=case.rank, targets=case.targets), seed=0)
+    speed_up(unet, Quiet())
+    enable_recompute(unet, case.checkpointing, Quiet())
     diffusion = Diffusion(alphas_cumprod(0.00085, 0.012, 1000), 0.13025, "epsilon", 0.0, seed=0)
     record = _record().to(META)
     module = Denoising(Denoiser(unet, torch.bfloat16), diffusion, record).to(META)
     # torch's fused AdamW does not know the meta device
-    optimizer = build_optimizer([p for _, p in adapter_parameters(unet)], Train())
+    optimizer = build_optimizer([group.for_optimizer() for group in adapted.groups()], Train())
 
     StackViews(module.denoiser, case.adapter).bind(optimizer.stacks)
 
@@ -195,9 +197,10 @@ def _meta_unet(config: Mapping[str, Any]) -> Any:
 
 
 def _record() -> Any:
+    from lora_recipes.train.data.turns import Turns
+
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.data.stream import Stream
-    from lora_recipes.train.data.turns import Turns
     from lora_recipes.train.record import Record
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)

@@ -29,7 +29,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
     Args:
         path: where to. An older file is replaced only when the new one is complete.
-        tensors: float32, as `inject.adapter_tensors` gives them.
+        tensors: float32, as `Adapted.tensors` gives them.
         metadata: as `metadata.build` gives it.
 
     Raises:

@@ -184,21 +184,22 @@ def prepare_job(  # noqa: PLR0917
     fabric: Fabric,
 ) -> Job:
     """Load the base, put a fresh adapter in, and lay everything out for the training."""
-    from lora_recipes.adapter import inject
     from lora_recipes.adapter.file import write
     from lora_recipes.adapter.metadata import build
+    from lora_recipes.adapter.parts import Adapted
     from lora_recipes.base.load import load_scheduler, load_unet
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.data.batches import Pictures
-    from lora_recipes.train.fast.recompute import enable_checkpointing
+    from lora_recipes.train.fast.recompute import enable_recompute
     from lora_recipes.train.job import Job
     from lora_recipes.train.module import Denoiser
     from lora_recipes.train.objective import Objective, Pretraining
 
     schedule = load_scheduler(recipe.base, root).config
     unet = load_unet(recipe.base, root, setup.dtype, setup.device)
-    inject.inject(unet, recipe.lora, recipe.train.seed)
-    enable_checkpointing(unet, recipe.compute.gradient_checkpointing)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(recipe.lora, recipe.train.seed)
+    enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)
     images = sum(stream.repeats) // recipe.train.repeats
 
     def write_adapter(path: Path, step: int | None) -> None:
@@ -211,7 +212,7 @@ def prepare_job(  # noqa: PLR0917
             step=step,
             prediction=index.prediction,
         )
-        write(path, inject.adapter_tensors(unet, recipe.lora.alpha), header)
+        write(path, adapted.tensors(recipe.lora.alpha), header)
 
     base = Pretraining(
         alphas_cumprod_T=alphas_cumprod(

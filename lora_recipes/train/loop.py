@@ -9,13 +9,13 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lora_recipes.adapter.inject import adapter_parameters
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.reporting import Bar, Reporter
 from lora_recipes.train.data.batches import Batch, load
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.distributed.group import add_up, from_first, or_lost
 from lora_recipes.train.distributed.ordered_sum import OrderedSum
-from lora_recipes.train.fast.all import speed_up
+from lora_recipes.train.fast.speed_up import speed_up
 from lora_recipes.train.fast.stack_views import StackViews
 from lora_recipes.train.job import Job, Outcome, peak_memory
 from lora_recipes.train.module import Denoising
@@ -74,7 +74,7 @@ class Training:
         """
         self.job = job
         self.schedule = schedule
-        speed_up(job.denoiser.unet)
+        speed_up(job.denoiser.unet, job.checkpoints.report)
         self.views = StackViews(job.denoiser, job.adapter_dtype)
         self.record = Record(job.pictures, job.stream, add_up)
         self.module = Denoising(job.denoiser, job.objective, self.record, self._optimizer)
@@ -168,8 +168,8 @@ class Training:
 
     def _optimizer(self) -> tuple[Optimizer, LambdaLR | None]:
         job = self.job
-        parameters = [parameter for _, parameter in adapter_parameters(job.denoiser.unet)]
-        optimizer = build_optimizer(parameters, job.train)
+        groups = Adapted({"unet": job.denoiser.unet}).groups()
+        optimizer = build_optimizer([group.for_optimizer() for group in groups], job.train)
         self.views.bind(optimizer.stacks)
         return optimizer, build_schedule(optimizer, job.stream.steps, job.train)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lora_recipes.adapter.inject import enabled
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import Sample
 from lora_recipes.train.module import Denoiser, Denoising
@@ -27,9 +27,10 @@ def base_and_adapter(
     can be compared.
     """
     plain = objective.plain()
+    adapted = Adapted({"unet": denoiser.unet})
     losses = {}
     for name, on in (("base", False), ("adapter", True)):
-        with enabled(denoiser.unet, on):
+        with adapted.enabled(on):
             losses[name] = mean_loss(denoiser, plain, pictures, batch_size)
     return losses
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lora_recipes.adapter import file
-from lora_recipes.adapter.inject import adapter_tensors
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.errors import UserError
 from tests.adapter import elsewhere
 from tests.adapter.tiny import predict, tiny_unet
@@ -78,7 +78,7 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(folder):
 
 def test_what_is_read_back_is_what_was_written(folder):
     read = file.read_tensors(folder / "linear.safetensors")
-    written = adapter_tensors(elsewhere.trained(), alpha=2.0)
+    written = Adapted({"unet": elsewhere.trained()}).tensors(alpha=2.0)
 
     assert set(read) == set(written)
     assert all(torch.equal(read[name], tensor) for name, tensor in written.items())

@@ -111,12 +111,9 @@ def test_a_setting_that_was_switched_off_is_marked_too(tmp_path: Path):
 
 def test_settings_that_are_off_and_so_not_in_the_resolved_recipe_are_not_missed(tmp_path: Path):
     made = Made()
-    for section, key in (
-        ("dataset", "trigger"),
-        ("dataset", "class_word"),
-        ("sample", "negative_prompt"),
-    ):
-        made.resolved[section].pop(key, None)
+    del made.resolved["dataset"]["trigger"]
+    del made.resolved["dataset"]["class_word"]
+    made.resolved["sample"].pop("negative_prompt", None)
 
     assert "no trigger; prompt as the captions do" in Read(page(read(made.write(tmp_path)))).text
 

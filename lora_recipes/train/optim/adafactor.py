@@ -11,14 +11,13 @@ letters are kept in the docstrings: G gradient, V second moment, U update, X wei
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lora_recipes.recipe.schedule import relative_step
-from lora_recipes.train.optim.stacked import StackedOptimizer
+from lora_recipes.train.optim.stacked import StackedOptimizer, Weights
 
 AT_ONCE = 2**20
 """Weights of a stack that go through the formula together: their temporaries fit a CPU's cache.
@@ -103,7 +102,7 @@ class Adafactor(StackedOptimizer):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        weights: Weights,
         lr: float | None,
         *,
         eps: tuple[float, float],
@@ -115,7 +114,7 @@ class Adafactor(StackedOptimizer):
         relative_step: bool,
         warmup_init: bool,
     ) -> None:
-        """Take over the parameters. `lr` is None exactly if `relative_step` finds it."""
+        """Take over the weights. `lr` is None exactly if `relative_step` finds it."""
         assert (lr is None) == relative_step
         settings = {
             "lr": lr,
@@ -128,7 +127,7 @@ class Adafactor(StackedOptimizer):
             "relative_step": relative_step,
             "warmup_init": warmup_init,
         }
-        super().__init__(self.weights(parameters), settings)
+        super().__init__(self.stacked(weights), settings)
 
     @torch.no_grad()
     def update(self) -> None:

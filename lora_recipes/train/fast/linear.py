@@ -20,6 +20,10 @@ import torch.nn.functional as F
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
+from lora_recipes.reporting import Reporter
+from lora_recipes.train.fast import known
+from lora_recipes.train.fast.step_aside import reclass
+
 
 def add_product(base_MO: Tensor, down_MR: Tensor, up_OR: Tensor, scale: float) -> Tensor:
     """base + scale · down upᵀ, [M, O] float32.
@@ -34,7 +38,7 @@ class WideLinear(torch.autograd.Function):
 
     For the gradient of the weight, autograd would keep the widened copy: in SDXL 2.5 GiB a picture
     of 1024², in float32, of inputs that the base has in bfloat16 anyway and that the projections
-    of one attention share. Widening again on the way back gives the same number.
+    of one attention share. Widening again in the backward pass gives the same number.
     """
 
     @staticmethod
@@ -80,6 +84,9 @@ class FastLinear(Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """base(x) + scale · up(down(x)): base in its own precision, the adapter in float32."""
+        if args or kwargs:  # other adapters for each sample, a variant's arguments: peft knows
+            plain: Tensor = super().forward(x, *args, **kwargs)
+            return plain
         own = self.weights
         x_MI = x.flatten(0, -2)
         out_MO = F.linear(x_MI, own.base_OI, own.bias_O)
@@ -100,18 +107,16 @@ class FastLinear(Linear):
         return add_product(base_MO.to(up_OR.dtype), down_MR, up_OR, scale).to(base_MO.dtype)
 
 
-def speed_up(unet: nn.Module) -> None:
-    """Let every LoRA layer of a linear layer take the short way; others stay as they are.
+def speed_up_linear(unet: nn.Module, report: Reporter) -> None:
+    """Let every plain LoRA layer of a linear layer take the fast path; others stay as they are.
 
     The layers, their weights and all that peft knows of them stay the same objects.
     """
-    for module in unet.modules():
-        if type(module) is Linear and _is_plain(module):
-            (adapter,) = module.lora_A
-            down, up = module.lora_A[adapter].weight, module.lora_B[adapter].weight
-            base = module.base_layer
-            module.weights = Weights(adapter, down, up, base.weight, base.bias)
-            module.__class__ = FastLinear
+    for layer in reclass(unet, FastLinear, _is_plain, (known.LINEAR,), report):
+        (adapter,) = layer.lora_A
+        down, up = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+        base = layer.base_layer
+        layer.weights = Weights(adapter, down, up, base.weight, base.bias)
 
 
 def _is_plain(layer: Linear) -> bool:

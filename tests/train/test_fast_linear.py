@@ -1,4 +1,4 @@
-"""The short way through a LoRA layer gives what peft's own gives."""
+"""The fast path through a LoRA layer gives what peft's own gives."""
 
 from __future__ import annotations
 
@@ -8,23 +8,35 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Conv2d, Linear, LoraLayer
 from torch import nn
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.inject import ADAPTER
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train.fast.lora import FastLinear, WideLinear, speed_up
+from lora_recipes.reporting import Quiet
+from lora_recipes.train.fast.linear import FastLinear, WideLinear, speed_up_linear
 from tests.adapter.tiny import fill, predict, tiny_unet
+
+
+def of(unet: nn.Module) -> Adapted:
+    return Adapted({"unet": unet})
+
+
+def speed_up(model: nn.Module) -> None:
+    report = Quiet()
+    speed_up_linear(model, report)
+    assert not report.warned
 
 
 def adapted(linear: bool = True) -> nn.Module:
     """A tiny UNet with an adapter that is not fresh any more, at a scale of 1.5."""
     unet = tiny_unet(linear)
-    inject.inject(unet, Lora(rank=2, alpha=3, targets="transformer"), seed=0)
+    of(unet).inject(Lora(rank=2, alpha=3, targets="transformer"), seed=0)
     fill(unet)
     return unet
 
 
 def gradients(unet: nn.Module) -> torch.Tensor:
     """Of all weights of the adapter, one after the other."""
-    weights = [weight for _, weight in inject.adapter_parameters(unet)]
+    weights = list(of(unet).parameters().values())
     found = torch.autograd.grad(predict(unet).square().mean(), weights)
     return torch.cat([gradient.flatten() for gradient in found])
 
@@ -38,7 +50,7 @@ def test_the_whole_models_answer_and_gradients_are_those_of_peft():
     fast, plain = adapted(), adapted()
     speed_up(fast)
     expected = predict(plain)
-    with inject.disabled(plain):
+    with of(plain).enabled(False):
         assert error(predict(plain), expected) > 0.1, "the adapter does something"
     assert error(predict(fast), expected) < 2e-6
     assert error(gradients(fast), gradients(plain)) < 1e-4
@@ -87,20 +99,20 @@ def test_keeping_the_input_narrow_changes_no_bit_where_there_is_nothing_to_widen
 def test_switched_off_it_is_the_base_to_the_bit_and_half_on_it_is_peft_half_on():
     fast, plain = adapted(), adapted()
     speed_up(fast)
-    with inject.disabled(fast):
+    with of(fast).enabled(False):
         assert torch.equal(predict(fast), predict(tiny_unet()))
     for unet in (fast, plain):
-        inject.set_strength(unet, 0.5)
+        of(unet).set_strength(0.5)
     assert error(predict(fast), predict(plain)) < 2e-6
 
 
-def test_every_linear_layer_takes_the_short_way_and_keeps_its_weights():
+def test_every_linear_layer_takes_the_fast_path_and_keeps_its_weights():
     unet = adapted()
-    before = inject.adapter_parameters(unet)
+    before = of(unet).parameters()
     speed_up(unet)
-    after = inject.adapter_parameters(unet)
-    assert [name for name, _ in after] == [name for name, _ in before]
-    assert all(one is other for (_, one), (_, other) in zip(after, before, strict=True))
+    after = of(unet).parameters()
+    assert list(after) == list(before)
+    assert all(after[name] is weight for name, weight in before.items())
     layers = [module for module in unet.modules() if isinstance(module, LoraLayer)]
     assert {type(layer) for layer in layers} == {FastLinear}
 
@@ -108,8 +120,30 @@ def test_every_linear_layer_takes_the_short_way_and_keeps_its_weights():
 def test_layers_that_are_more_than_a_plain_product_stay_as_they_are():
     unet = adapted(linear=False)
     linear = next(module for module in unet.modules() if type(module) is Linear)
-    linear.lora_dropout[inject.ADAPTER] = nn.Dropout(0.5)
+    linear.lora_dropout[ADAPTER] = nn.Dropout(0.5)
     speed_up(unet)
     assert type(linear) is Linear
     kinds = {type(module) for module in unet.modules() if isinstance(module, LoraLayer)}
     assert kinds == {FastLinear, Linear, Conv2d}
+
+
+def test_arguments_that_the_fast_path_does_not_know_go_to_peft():
+    x = torch.randn(2, 24, generator=torch.Generator().manual_seed(4))
+    found = []
+    for quicken in (False, True):
+        (layer,) = model = inject_adapter_in_model(
+            LoraConfig(r=4, lora_alpha=10, target_modules=["0"], init_lora_weights=False),
+            nn.Sequential(nn.Linear(24, 40)),
+        ).eval()
+        stream = torch.Generator().manual_seed(5)
+        for weight in layer.parameters():
+            weight.data = torch.randn(weight.shape, generator=stream)
+        if quicken:
+            speed_up(model)
+            assert type(layer) is FastLinear
+        # one sample with the adapter, the other with the base alone
+        found.append(layer(x, adapter_names=["default", "__base__"]))
+        with pytest.raises(TypeError, match="unheard_of"):
+            layer(x, unheard_of=1)
+    assert torch.equal(*found)
+    assert not torch.allclose(found[1][1], layer(x)[1])

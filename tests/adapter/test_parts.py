@@ -1,4 +1,4 @@
-"""The adapter inside the UNet: what it is made of, where it starts, and what it adds."""
+"""The adapter inside a model's parts: what it is made of, where it starts, what it adds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from lora_recipes.adapter import inject as adapter
+from lora_recipes.adapter import parts
+from lora_recipes.adapter.inject import ADAPTER, target_modules
 from lora_recipes.adapter.names import diffusers_name, kohya_name
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.lora import Lora
 from tests.adapter.tiny import fill, predict, tiny_unet
@@ -19,9 +21,13 @@ from tests.adapter.tiny import fill, predict, tiny_unet
 BOTH = pytest.mark.parametrize("targets", ["attention", "transformer"])
 
 
+def of(unet: nn.Module) -> Adapted:
+    return Adapted({"unet": unet})
+
+
 def adapted(linear: bool = True, rank: int = 4, alpha: float = 2.0, targets: str = "transformer"):
     unet = tiny_unet(linear)
-    adapter.inject(unet, Lora(rank=rank, alpha=alpha, targets=targets), seed=0)
+    of(unet).inject(Lora(rank=rank, alpha=alpha, targets=targets), seed=0)
     return unet
 
 
@@ -32,11 +38,11 @@ def test_real_sdxl_gets_as_many_modules_and_weights_as_kohya_counts(
     sdxl_unet, targets, modules, per_rank
 ):
     unet = copy.deepcopy(sdxl_unet)
-    adapter.inject(unet, Lora(rank=3, alpha=1.0, targets=targets), seed=0)
-    weights = adapter.adapter_parameters(unet)
+    of(unet).inject(Lora(rank=3, alpha=1.0, targets=targets), seed=0)
+    weights = of(unet).parameters()
 
     assert len(weights) == 2 * modules
-    assert per_rank is None or sum(weight.numel() for _, weight in weights) == 3 * per_rank
+    assert per_rank is None or sum(weight.numel() for weight in weights.values()) == 3 * per_rank
 
 
 @BOTH
@@ -49,7 +55,7 @@ def test_the_prediction_is_that_of_the_base_with_alpha_by_rank_up_down_added(lin
     unet = adapted(linear)
     fill(unet)
     merged = tiny_unet(linear)
-    tensors = adapter.adapter_tensors(unet, alpha=2.0)
+    tensors = of(unet).tensors(alpha=2.0)
     for name in {key.split(".")[0] for key in tensors}:
         module = merged.get_submodule(diffusers_name(name))
         down, up = tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"]
@@ -67,13 +73,13 @@ def test_every_kind_of_target_adds_its_own_product_at_its_own_place(linear):
     fill(unet)
     base = tiny_unet(linear)
     kinds = set()
-    for name, weight in adapter.adapter_parameters(unet):
+    for name, weight in of(unet).parameters().items():
         if not name.endswith("lora_down.weight"):
             continue
         path = diffusers_name(name.split(".")[0])
         layer, plain = unet.get_submodule(path), base.get_submodule(path)
         inputs = torch.randn(3, plain.weight.shape[1], *[1] * (weight.dim() - 2))
-        up = layer.lora_B[adapter.ADAPTER].weight
+        up = layer.lora_B[ADAPTER].weight
         product = 0.5 * (inputs.flatten(1) @ weight.flatten(1).T @ up.flatten(1).T)
 
         added = (layer(inputs) - plain(inputs)).flatten(1)
@@ -87,9 +93,9 @@ def test_every_kind_of_target_adds_its_own_product_at_its_own_place(linear):
 def test_the_scale_is_alpha_by_rank(rank, alpha):
     unet = adapted(rank=rank, alpha=alpha)
     scales = {
-        layer.scaling[adapter.ADAPTER]
+        layer.scaling[ADAPTER]
         for layer in unet.modules()
-        if hasattr(layer, "scaling") and adapter.ADAPTER in layer.scaling
+        if hasattr(layer, "scaling") and ADAPTER in layer.scaling
     }
 
     assert scales == {alpha / rank}
@@ -99,25 +105,23 @@ def test_the_scale_is_alpha_by_rank(rank, alpha):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_weights_and_gradients_are_float32_under_a_half_precision_base(targets, dtype):
     unet = tiny_unet().to(dtype)
-    adapter.inject(unet, Lora(rank=4, alpha=2.0, targets=targets), seed=0)
+    of(unet).inject(Lora(rank=4, alpha=2.0, targets=targets), seed=0)
     fill(unet, size=0.05)
     predict(unet).square().mean().backward()
-    weights = adapter.adapter_parameters(unet)
+    weights = of(unet).parameters()
 
-    assert {weight.dtype for _, weight in weights} == {torch.float32}
-    assert {weight.grad.dtype for _, weight in weights} == {torch.float32}
-    assert all(weight.grad.abs().sum() > 0 for _, weight in weights)
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert {weight.grad.dtype for weight in weights.values()} == {torch.float32}
+    assert all(weight.grad.abs().sum() > 0 for weight in weights.values())
 
 
 def test_the_base_computes_in_its_own_precision_and_the_adapter_in_float32():
     unet = tiny_unet().to(torch.bfloat16)
-    adapter.inject(unet, Lora(rank=4, alpha=2.0, targets="attention"), seed=0)
+    of(unet).inject(Lora(rank=4, alpha=2.0, targets="attention"), seed=0)
     layer = unet.get_submodule("mid_block.attentions.0.transformer_blocks.0.attn1.to_q")
     seen = {}
     layer.base_layer.register_forward_hook(lambda *args: seen.update(base=args[2].dtype))
-    layer.lora_A[adapter.ADAPTER].register_forward_hook(
-        lambda *args: seen.update(down=args[2].dtype)
-    )
+    layer.lora_A[ADAPTER].register_forward_hook(lambda *args: seen.update(down=args[2].dtype))
     layer.register_forward_hook(lambda *args: seen.update(sum=args[2].dtype))
     predict(unet)
 
@@ -130,11 +134,11 @@ def test_only_the_adapter_is_trained():
 
     assert trained
     assert all(".lora_A." in name or ".lora_B." in name for name in trained)
-    assert len(trained) == len(adapter.adapter_parameters(unet))
+    assert len(trained) == len(of(unet).parameters())
 
 
 def test_down_is_uniform_within_one_by_root_of_its_inputs_and_up_is_zero():
-    weights = dict(adapter.adapter_parameters(adapted(rank=64)))
+    weights = of(adapted(rank=64)).parameters()
     name = "lora_unet_middle_block_1_transformer_blocks_0_ff_net_2"
     down = weights[f"{name}.lora_down.weight"]
     bound = 1 / math.sqrt(down.shape[1])
@@ -148,12 +152,11 @@ def test_down_is_uniform_within_one_by_root_of_its_inputs_and_up_is_zero():
 
 def test_a_modules_start_depends_on_the_seed_alone_and_not_on_what_else_is_trained():
     few, many = (
-        dict(adapter.adapter_parameters(adapted(targets=targets)))
-        for targets in ("attention", "transformer")
+        of(adapted(targets=targets)).parameters() for targets in ("attention", "transformer")
     )
     other = tiny_unet()
-    adapter.inject(other, Lora(rank=4, alpha=2.0, targets="attention"), seed=1)
-    elsewhere = dict(adapter.adapter_parameters(other))
+    of(other).inject(Lora(rank=4, alpha=2.0, targets="attention"), seed=1)
+    elsewhere = of(other).parameters()
 
     assert set(few) < set(many)
     assert all(torch.equal(weight, many[name]) for name, weight in few.items())
@@ -165,14 +168,14 @@ def test_a_modules_start_depends_on_the_seed_alone_and_not_on_what_else_is_train
 def test_injecting_leaves_the_global_stream_alone():
     unet = tiny_unet()
     before = torch.get_rng_state()
-    adapter.inject(unet, Lora(rank=4, alpha=2.0, targets="transformer"), seed=0)
+    of(unet).inject(Lora(rank=4, alpha=2.0, targets="transformer"), seed=0)
 
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_parameters_come_sorted_by_module_with_down_before_up():
-    names = [name for name, _ in adapter.adapter_parameters(adapted())]
-    paths = adapter.target_modules(tiny_unet(), "transformer")
+    names = list(of(adapted()).parameters())
+    paths = target_modules(tiny_unet(), "transformer")
 
     assert paths == sorted(paths)
     assert names == [
@@ -183,7 +186,7 @@ def test_parameters_come_sorted_by_module_with_down_before_up():
 def test_tensors_are_copies_with_an_alpha_for_every_module():
     unet = adapted()
     fill(unet)
-    tensors = adapter.adapter_tensors(unet, alpha=2.0)
+    tensors = of(unet).tensors(alpha=2.0)
     name = "lora_unet_middle_block_1_proj_in"
     before = tensors[f"{name}.lora_up.weight"].clone()
     fill(unet, seed=12)
@@ -201,7 +204,7 @@ def test_tensors_are_copies_with_an_alpha_for_every_module():
 def test_loaded_tensors_give_the_live_prediction_to_the_bit():
     unet, other = adapted(), adapted()
     fill(unet)
-    adapter.load_tensors(other, adapter.adapter_tensors(unet, alpha=2.0))
+    of(other).load(of(unet).tensors(alpha=2.0))
 
     with torch.no_grad():
         assert torch.equal(predict(other), predict(unet))
@@ -232,13 +235,13 @@ def _rescale(tensors):
     [
         (
             _miss,
-            f"the adapter misses tensor {DOWN}\n"
+            f"missing keys in the adapter: {DOWN}\n"
             "  fix:     use an adapter that was trained for this base model with these "
             "lora.targets",
         ),
         (
             _add,
-            "the adapter has the foreign tensor "
+            "unexpected keys in the adapter: "
             "lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha and 1 more\n"
             "  fix:     use an adapter that was trained for this base model with these "
             "lora.targets",
@@ -260,16 +263,16 @@ def _rescale(tensors):
 def test_tensors_that_do_not_fit_are_named_and_nothing_is_loaded(spoil, message):
     unet = adapted()
     fill(unet)
-    tensors = adapter.adapter_tensors(unet, alpha=2.0)
+    tensors = of(unet).tensors(alpha=2.0)
     spoil(tensors)
     fresh = adapted()
-    before = adapter.adapter_tensors(fresh, alpha=2.0)
+    before = of(fresh).tensors(alpha=2.0)
 
     with pytest.raises(UserError) as caught:
-        adapter.load_tensors(fresh, tensors)
+        of(fresh).load(tensors)
 
     assert str(caught.value) == message
-    after = adapter.adapter_tensors(fresh, alpha=2.0)
+    after = of(fresh).tensors(alpha=2.0)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
@@ -278,15 +281,15 @@ def test_switched_off_the_unet_is_the_base_to_the_bit_and_then_on_again():
     fill(unet)
     with torch.no_grad():
         on = predict(unet)
-        with adapter.disabled(unet):
+        with of(unet).enabled(False):
             off = predict(unet)
-            with adapter.enabled(unet, True):
+            with of(unet).enabled(True):
                 assert torch.equal(predict(unet), on)
 
         assert torch.equal(off, predict(tiny_unet()))
         assert not torch.equal(off, on)
         assert torch.equal(predict(unet), on)
-    assert all(weight.requires_grad for _, weight in adapter.adapter_parameters(unet))
+    assert all(weight.requires_grad for weight in of(unet).parameters().values())
 
 
 def test_switched_off_it_is_on_again_after_an_error():
@@ -294,7 +297,7 @@ def test_switched_off_it_is_on_again_after_an_error():
     fill(unet)
     with torch.no_grad():
         on = predict(unet)
-        with pytest.raises(KeyError), adapter.disabled(unet):
+        with pytest.raises(KeyError), of(unet).enabled(False):
             raise KeyError
 
         assert torch.equal(predict(unet), on)
@@ -311,9 +314,52 @@ def test_strength_multiplies_what_the_adapter_adds():
         return layer(inputs) - layer.base_layer(inputs)
 
     whole = added()
-    adapter.set_strength(unet, 0.5)
+    of(unet).set_strength(0.5)
     torch.testing.assert_close(added(), whole / 2)
-    adapter.set_strength(unet, 0)
+    of(unet).set_strength(0)
     assert not added().any()
-    adapter.set_strength(unet, 1)
+    of(unet).set_strength(1)
     assert torch.equal(added(), whole)
+
+
+def test_the_weights_of_a_part_are_a_group_that_optimizers_can_take():
+    unet = adapted()
+    (group,) = of(unet).groups()
+
+    assert (group.name, group.part, group.kind) == ("unet", "unet", "lora")
+    assert list(group.parameters) == list(of(unet).parameters())
+    taken = group.for_optimizer()
+    assert taken["name"] == "unet"
+    assert all(
+        one is other
+        for one, other in zip(taken["params"], of(unet).parameters().values(), strict=True)
+    )
+
+
+def test_every_part_has_its_own_group_names_streams_and_switch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(parts.NAMES, "other", lambda path: "lora_other_" + path.replace(".", "_"))
+    one, two = tiny_unet(), tiny_unet()
+    both = Adapted({"other": two, "unet": one})
+    both.inject(Lora(rank=4, alpha=2.0, targets="transformer"), seed=0)
+    alone = adapted()
+
+    assert [group.name for group in both.groups()] == ["unet", "other"]
+    names = list(both.parameters())
+    assert names[: len(names) // 2] == list(of(alone).parameters()), "another part moves no weight"
+    assert all(name.startswith("lora_other_") for name in names[len(names) // 2 :])
+    assert all(torch.equal(both.parameters()[n], w) for n, w in of(alone).parameters().items())
+    downs = [weight for name, weight in both.parameters().items() if "lora_down" in name]
+    assert not torch.equal(downs[0], downs[len(downs) // 2])
+    with torch.no_grad():
+        for weight in both.parameters().values():
+            weight.fill_(0.1)
+        with both.enabled(False):
+            assert torch.equal(predict(one), predict(two))
+            assert torch.equal(predict(one), predict(tiny_unet()))
+    both.load(both.tensors(2.0))
+    assert len(both.tensors(2.0)) == 2 * len(of(alone).tensors(2.0))
+
+
+def test_a_part_without_an_adapter_is_our_own_mistake():
+    with pytest.raises(AssertionError, match="the unet has no adapter: call inject first"):
+        of(tiny_unet()).groups()
