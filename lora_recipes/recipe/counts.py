@@ -41,7 +41,9 @@ def cut(repeats: Sequence[int], samples: int, batch_size: int, accumulation: int
         accumulation: batches of a full optimizer step.
     """
     batches = math.ceil(samples / batch_size)
-    return Counts(samples / max(1, sum(repeats)), samples, batches, math.ceil(batches / accumulation))
+    return Counts(
+        samples / max(1, sum(repeats)), samples, batches, math.ceil(batches / accumulation)
+    )
 
 
 def count(repeats: Sequence[int], train: Train) -> Counts:

@@ -17,8 +17,8 @@ from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.plan.work import Shape
 from lora_recipes.reporting import Reporter
-from lora_recipes.train.validation import base_and_adapter
 from lora_recipes.train.job import Job, Outcome
+from lora_recipes.train.validation import base_and_adapter
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
 """What a training writes below `out`."""

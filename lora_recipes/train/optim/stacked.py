@@ -67,6 +67,9 @@ class StackedOptimizer(Optimizer):
 
     stacks: list[Stack]
 
+    _step_supports_amp_scaling = True
+    """torch's GradScaler then leaves `found_inf` with the optimizer instead of waiting for it."""
+
     def weights(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
         """Stack the parameters, and give torch's class the stacks' weights instead of them."""
         self.stacks = stack(parameters)
