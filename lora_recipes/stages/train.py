@@ -202,14 +202,16 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.adapter import inject
     from lora_recipes.adapter.file import write
     from lora_recipes.adapter.metadata import build
-    from lora_recipes.base.load import load_scheduler, load_unet
+    from lora_recipes.base.facts import read_facts
+    from lora_recipes.base.load import load_unet
+    from lora_recipes.base.locate import locate
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.fast.recompute import enable_checkpointing
     from lora_recipes.train.module import Denoiser, Diffusion
     from lora_recipes.train.run import Job
 
-    schedule = load_scheduler(recipe.base, root).config
+    schedule = read_facts(locate(recipe.base, root)).schedule
     unet = load_unet(recipe.base, root, setup.dtype, setup.device)
     inject.inject(unet, recipe.lora, recipe.train.seed)
     enable_checkpointing(unet, recipe.compute.gradient_checkpointing)
