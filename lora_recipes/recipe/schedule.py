@@ -35,7 +35,7 @@ def learning_rate_at(step: int, total: int, train: Train) -> float:
     Source: transformers, optimization.py.
     """
     if train.learning_rate == "auto":
-        return relative_step(step + 1, train.adafactor.warmup_init)
+        return float(relative_step(step + 1, train.adafactor.warmup_init))
     return train.learning_rate * schedule_factor(step, total, train)
 
 
