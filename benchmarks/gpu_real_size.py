@@ -28,7 +28,7 @@ import torch
 from lora_recipes.base.compute import device_name
 from lora_recipes.base.locate import locate
 from lora_recipes.console import reporter
-from lora_recipes.encode.store import EncodedImage, EncodedIndex, write_index
+from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
 from lora_recipes.hashing import sha256_file
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -38,7 +38,6 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.stages import train as stage
-from lora_recipes.tensors import write_tensors
 from lora_recipes.train.module import Denoiser
 
 BEGAN = time.monotonic()
@@ -193,15 +192,19 @@ def _encode_noise(folder: Path, base: Any, resolution: int) -> None:
     stream = torch.Generator().manual_seed(0)
     images = []
     for number in range(PICTURES):
-        moments, text = f"moments/{number}.safetensors", f"text/{number}.safetensors"
-        mean = torch.randn(shape, generator=stream)
-        write_tensors(folder / moments, {"mean": mean, "std": torch.full(shape, 0.01)}, {})
+        moments = {"mean": torch.randn(shape, generator=stream), "std": torch.full(shape, 0.01)}
         tokens = torch.randn(77, width, generator=stream)
-        one = torch.randn(pooled, generator=stream)
-        write_tensors(folder / text, {"tokens": tokens, "pooled": one}, {})
-        size = (resolution, resolution, 0, 0, resolution, resolution)
-        name = f"{number}.png"
-        images.append(EncodedImage(name, "train", moments, text, size, name, 1, 4))
+        text = {"tokens": tokens, "pooled": torch.randn(pooled, generator=stream)}
+        images.append(
+            Example(
+                path=f"{number}.png",
+                role="train",
+                repeats=1,
+                moments=write_file(folder, "moments", moments),
+                texts=(write_file(folder, "text", text),),
+                time_ids=(resolution, resolution, 0, 0, resolution, resolution),
+            )
+        )
     index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.13025, "epsilon", {})
     write_index(folder, index)
 

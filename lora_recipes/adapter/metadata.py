@@ -2,7 +2,8 @@
 
 All of it follows from the recipe, the base model, the data's manifest and the tensors themselves:
 no time, host, path of this machine or version. So equal tensors of an equal recipe give equal
-bytes. (modelspec asks for a date; it is left out for that reason.)
+bytes. (modelspec asks for a date; it is left out for that reason.) Keys of the recipe that are not
+there (`recipe/identity.py`) are left out.
 
 Sources: kohya-ss/sd-scripts, train_network.py (`ss_*`); Stability-AI/ModelSpec 1.0.1
 (`modelspec.*`).
@@ -12,17 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel
-
 from lora_recipes.hashing import canonical_json, digest
+from lora_recipes.pipeline import TRAINED_SECTIONS
+from lora_recipes.recipe.identity import header_fields, present
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
-from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
-
-SECTIONS = ("base", "dataset", "prepare", "encode", "lora", "train", "compute")
-"""The recipe's sections that an adapter's bytes depend on."""
 
 # Two modules that SDXL's UNet has and no smaller one: (module, inputs of its down matrix).
 _SDXL_MODULES = (
@@ -32,7 +30,7 @@ _SDXL_MODULES = (
 
 
 def build(  # noqa: PLR0917
-    sections: Mapping[str, BaseModel],
+    sections: Mapping[str, Section],
     base_identity: str,
     manifest: str,
     images: int,
@@ -43,7 +41,7 @@ def build(  # noqa: PLR0917
     """The header's fields, but for those that the tensors give (`of_shapes`, the data's hash).
 
     Args:
-        sections: at least those of `SECTIONS`, complete; others are left out.
+        sections: at least those that training depends on, complete; others are left out.
         base_identity: `sha256:…` of the base model.
         manifest: `sha256:…` of the training data.
         images: how many images were trained on; one that its folder repeats n times counts n.
@@ -51,19 +49,33 @@ def build(  # noqa: PLR0917
         step: the steps behind a snapshot; None for the adapter at the end.
         prediction: `epsilon` or `v_prediction`, what the base predicts.
     """
-    recipe = {name: sections[name].model_dump(mode="json") for name in SECTIONS}
-    identity = {**recipe, "base_identity": base_identity, "manifest": manifest}
-    fields = {f"lora_recipes.{name}": canonical_json(recipe[name]) for name in SECTIONS}
+    trained = {name: sections[name] for name in TRAINED_SECTIONS}
+    recipe = present(trained)
+    fields = {f"lora_recipes.{name}": canonical_json(values) for name, values in recipe.items()}
     fields |= {
         "lora_recipes.base_identity": base_identity,
         "lora_recipes.manifest": manifest,
-        "lora_recipes.hash": digest(identity),
+        "lora_recipes.hash": recipe_hash(recipe, base_identity, manifest),
     }
+    fields |= {name: str(value) for name, value in header_fields(trained)}
     if step is not None:
         fields["lora_recipes.step"] = str(step)
     fields |= _kohya(sections, images, steps, steps if step is None else step)
     fields |= _modelspec(sections, prediction)
     return dict(sorted(fields.items()))
+
+
+def recipe_hash(
+    recipe: Mapping[str, Mapping[str, object]], base_identity: str, manifest: str
+) -> str:
+    """`sha256:…` by which a recipe with its base model and data is known.
+
+    Args:
+        recipe: the `present` values of the sections that training depends on.
+        base_identity: `sha256:…` of the base model.
+        manifest: `sha256:…` of the training data.
+    """
+    return digest({**recipe, "base_identity": base_identity, "manifest": manifest})
 
 
 def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -85,31 +97,19 @@ def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     return {"modelspec.architecture": "lora-recipes-pocket/lora"}
 
 
-def _kohya(sections: Mapping[str, BaseModel], images: int, steps: int, step: int) -> dict[str, str]:
-    lora, train, compute = sections["lora"], sections["train"], sections["compute"]
-    assert isinstance(lora, Lora)
+def _kohya(sections: Mapping[str, Section], images: int, steps: int, step: int) -> dict[str, str]:
+    """kohya's fields that follow from more than one key, or hold no key's own value."""
+    train, compute = sections["train"], sections["compute"]
     assert isinstance(train, Train)
     assert isinstance(compute, Compute)
     fields = {
-        "ss_gradient_accumulation_steps": train.gradient_accumulation,
-        "ss_gradient_checkpointing": compute.gradient_checkpointing,
-        "ss_learning_rate": train.learning_rate,
-        "ss_lr_scheduler": train.scheduler,
-        "ss_lr_warmup_steps": train.warmup_steps,
-        "ss_max_grad_norm": train.max_grad_norm,
         "ss_max_train_steps": steps,
         "ss_mixed_precision": "no" if compute.precision == "fp32" else compute.precision,
-        "ss_network_alpha": lora.alpha,
-        "ss_network_dim": lora.rank,
         "ss_network_module": "networks.lora",
-        "ss_noise_offset": train.noise_offset,
         "ss_num_reg_images": 0,
         "ss_num_train_images": images * train.repeats,
-        "ss_optimizer": train.optimizer,
-        "ss_seed": train.seed,
         "ss_steps": step,
         "ss_total_batch_size": train.batch_size * train.gradient_accumulation,
-        "ss_unet_lr": train.learning_rate,
         "ss_v2": False,
     }
     if train.epochs != "auto":
@@ -117,7 +117,7 @@ def _kohya(sections: Mapping[str, BaseModel], images: int, steps: int, step: int
     return {name: str(value) for name, value in fields.items()}
 
 
-def _modelspec(sections: Mapping[str, BaseModel], prediction: str) -> dict[str, str]:
+def _modelspec(sections: Mapping[str, Section], prediction: str) -> dict[str, str]:
     dataset, prepare = sections["dataset"], sections["prepare"]
     assert isinstance(dataset, Dataset)
     assert isinstance(prepare, Prepare)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.find import Entry, Found, folder_repeats, shown
+from lora_recipes.dataset.roles import OTHERS
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
@@ -188,8 +189,8 @@ def _from_template(
     A missing class word leaves its place empty. Pictures of other things never get the trigger.
     """
     problems = []
-    others = [entry.path for entry in left if entry.role == "others"]
-    own = [entry.path for entry in left if entry.role != "others"]
+    others = [entry.path for entry in left if entry.role == OTHERS]
+    own = [entry.path for entry in left if entry.role != OTHERS]
     if others:
         problems.append(
             _without(folder, others, "the template speaks of the subject, not of other things")

@@ -11,20 +11,13 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
+from lora_recipes.dataset.find import SUFFIXES
 
 MAX_PIXELS = 178_956_970
 """No larger picture is decoded: 512 MiB as RGB. The limit at which Pillow sees a bomb."""
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
 
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "AVIF": (".avif",),
-}
 ORIENTATION = 0x0112
 SIDEWAYS = range(5, 9)
 """The EXIF orientations that swap width and height."""

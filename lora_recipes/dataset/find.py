@@ -11,13 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 
-READ = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".avif"}
-)
-"""Suffixes of the formats that are read (JPEG, PNG, WebP, TIFF, BMP, AVIF)."""
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "AVIF": (".avif",),
+}
+"""The formats that are read."""
+
+READ = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 UNREAD = frozenset({".gif", ".heic", ".heif", ".hif", ".jxl", ".jp2"})
 """Suffixes of pictures that are not read: an error, because leaving them out would be silent."""
@@ -40,7 +48,7 @@ class Entry:
     file: Path
     """Where it lies on this disk."""
 
-    role: str = "train"
+    role: str = TRAIN
     """`train`, `heldout` or `others`."""
 
     @property
@@ -74,7 +82,7 @@ def find(folder: Path, dataset: Dataset) -> Found:
         UserError: no such folder, no pictures, a role's sub-folder is missing or empty, or names
             that cannot stand in a manifest.
     """
-    problems = _folder_problems(folder, dataset)
+    problems = folder_problems(folder) or _role_problems(dataset)
     if problems:
         raise UserError(problems)
     entries, problems = _entries(folder, dataset)
@@ -128,10 +136,10 @@ def _scan(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
     top = path.partition("/")[0] if "/" in path else ""
-    for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
+    for role, name in ((HELDOUT, dataset.heldout), (OTHERS, dataset.others)):
         if name != "none" and top == unicodedata.normalize("NFC", name):
             return role
-    return "train"
+    return TRAIN
 
 
 def _kind(found: Found, entry: Entry) -> list[Entry]:
@@ -144,7 +152,8 @@ def _kind(found: Found, entry: Entry) -> list[Entry]:
     return found.others
 
 
-def _folder_problems(folder: Path, dataset: Dataset) -> list[Problem]:
+def folder_problems(folder: Path) -> list[Problem]:
+    """What is wrong where there is no data folder."""
     if not folder.is_dir():
         pointer = folder.with_name(folder.name + ".dvc")
         fix = (
@@ -155,6 +164,10 @@ def _folder_problems(folder: Path, dataset: Dataset) -> list[Problem]:
         )
         what = "there is no such folder" if not folder.exists() else "is a file, not a folder"
         return [Problem(where=shown(folder), what=what, fix=fix)]
+    return []
+
+
+def _role_problems(dataset: Dataset) -> list[Problem]:
     if dataset.heldout != "none" and dataset.heldout == dataset.others:
         return [
             Problem(
@@ -206,7 +219,7 @@ def _name_problem(
 def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
     roles = {entry.role for entry in found.images}
     problems = []
-    if "train" not in roles:
+    if TRAIN not in roles:
         beside = " beside the held-out ones" if roles else ""
         problems.append(
             Problem(
@@ -216,7 +229,7 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
                 fix="put your pictures there, or name their folder as `data:` in params.yaml",
             )
         )
-    for role, name in (("heldout", dataset.heldout), ("others", dataset.others)):
+    for role, name in ((HELDOUT, dataset.heldout), (OTHERS, dataset.others)):
         if name != "none" and role not in roles:
             what = "holds no pictures" if (folder / name).is_dir() else "there is no such folder"
             problems.append(

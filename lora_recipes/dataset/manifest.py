@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from lora_recipes.files import write_text
 from lora_recipes.hashing import digest
 
 SCHEMA = 1
-TRAIN, HELDOUT, OTHERS = "train", "heldout", "others"
+AGAIN = "run `dvc repro`, which writes it"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,21 @@ class Image:
 
 
 @dataclass(frozen=True)
+class ListedPicture:
+    """One picture as `build/pictures.json` has it: all that preparing it takes.
+
+    No caption, role or repeats, so that an edit of these prepares nothing again.
+    """
+
+    path: str
+    """As `Image.path`."""
+
+    sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A dataset: `hash` names it, and changes with any picture, caption, name, role or repeat."""
 
@@ -58,6 +74,13 @@ class Manifest:
     def of_role(self, role: str) -> tuple[Image, ...]:
         """The pictures of one role."""
         return tuple(image for image in self.images if image.role == role)
+
+    def listed(self) -> tuple[ListedPicture, ...]:
+        """What preparing the pictures takes, in the order of their paths."""
+        return tuple(
+            ListedPicture(image.path, image.sha256, image.width, image.height)
+            for image in sorted(self.images, key=lambda image: image.path)
+        )
 
 
 def make(images: Iterable[Image]) -> Manifest:
@@ -96,21 +119,46 @@ def write(path: Path, manifest: Manifest) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def write_pictures(path: Path, manifest: Manifest) -> None:
+    """Write `build/pictures.json`, in the order of the paths."""
+    content = {"schema": SCHEMA, "pictures": [vars(listed) for listed in manifest.listed()]}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def read_pictures(path: Path) -> tuple[ListedPicture, ...]:
+    """Read `build/pictures.json`.
+
+    Raises:
+        UserError: it is missing, or not as the dataset stage writes it.
+    """
+    with _readable(path, "list of pictures"):
+        content = json.loads(path.read_text("utf-8"))
+        return tuple(ListedPicture(**picture) for picture in content["pictures"])
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """A file of the dataset stage that cannot be read as such is the user's to make again."""
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UserError(Problem(where=where, what=f"there is no {what}", fix=AGAIN)) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(Problem(where=where, what=f"cannot be read: {error}", fix=AGAIN)) from error
+
+
 def read(path: Path) -> Manifest:
     """Read `build/manifest.json`.
 
     Raises:
         UserError: it is missing, or not as the dataset stage wrote it.
     """
-    fix, where = "run `dvc repro`, which writes it", f"{path.parent.name}/{path.name}"
-    try:
+    with _readable(path, "manifest"):
         content = json.loads(path.read_text("utf-8"))
         manifest = make(Image(**image) for image in content["images"])
         as_written = content["hash"] == manifest.hash and content["schema"] == SCHEMA
-    except FileNotFoundError as error:
-        raise UserError(Problem(where=where, what="there is no manifest", fix=fix)) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(Problem(where=where, what=f"cannot be read: {error}", fix=fix)) from error
     if not as_written:
-        raise UserError(Problem(where=where, what="was changed by hand", fix=fix))
+        where = f"{path.parent.name}/{path.name}"
+        raise UserError(Problem(where=where, what="was changed by hand", fix=AGAIN))
     return manifest

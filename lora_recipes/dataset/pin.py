@@ -17,7 +17,7 @@ from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
-from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
 

@@ -9,16 +9,15 @@ one (41 photos; median 52, worst 38).
 from __future__ import annotations
 
 import json
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as Pillow
 
-from lora_recipes.dataset import manifest as manifests
 from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
-from lora_recipes.dataset.find import shown, walk
+from lora_recipes.dataset.find import folder_problems, shown, walk
 from lora_recipes.dataset.geometry import (
     Placement,
     Size,
@@ -29,10 +28,11 @@ from lora_recipes.dataset.geometry import (
     shape,
     target_size,
 )
+from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import write_bytes, write_text
+from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
@@ -40,31 +40,32 @@ from lora_recipes.reporting import Reporter
 
 def prepare(
     folder: Path,
-    manifest: manifests.Manifest,
+    pictures: Sequence[ListedPicture],
     settings: Prepare,
     out: Path,
     report: Reporter,
 ) -> None:
-    """Write every picture of the manifest at the training size, and `index.json`.
+    """Write every picture at the training size, and `index.json`.
 
     One picture is in memory at a time, or one in each process where there is so much to do that
     several are started. `out` is emptied first, and again if anything goes wrong.
 
     Args:
         folder: the data folder.
-        manifest: what the dataset stage found there; each file is hashed again while it is read.
+        pictures: what the dataset stage found there; each file is hashed again while it is read.
         out: `build/images`.
 
     Raises:
         UserError: pictures that are too small or of another shape (all named), or files that are
-            not those of the manifest.
+            not those that the dataset stage found.
     """
-    check_sizes(manifest, settings, report)
-    files = _locate(folder, manifest)
-    shutil.rmtree(out, ignore_errors=True)
-    tasks = [(image, files[image.path]) for image in manifest.images]
-    processes = worth_having([image.width * image.height for image in manifest.images])
-    try:
+    sizes = {picture.path: (picture.width, picture.height) for picture in pictures}
+    if problems := size_problems(sizes, settings, report):
+        raise UserError(problems)
+    files = _locate(folder, pictures)
+    tasks = [(picture, files[picture.path]) for picture in pictures]
+    processes = worth_having([width * height for width, height in sizes.values()])
+    with all_or_nothing(out):
         with (
             report.bar("preparing pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
@@ -76,9 +77,6 @@ def prepare(
         index = {"images": entries}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
         write_text(out / "index.json", text + "\n")
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,14 @@ class _Preparing:
     settings: Prepare
     out: Path
 
-    def __call__(self, task: tuple[manifests.Image, Path]) -> dict[str, Any]:
+    def __call__(self, task: tuple[ListedPicture, Path]) -> dict[str, Any]:
         """Write the training picture; its entry in the index."""
-        image, file = task
+        listed, file = task
         settings, target = self.settings, target_size(self.settings.resolution)
-        pixels = _pixels(self.folder, file, image, settings.background)
-        placement = place(pixels.size, target, settings.crop, settings.seed, image.path)
+        pixels = _pixels(self.folder, file, listed, settings.background)
+        placement = place(pixels.size, target, settings.crop, settings.seed, listed.path)
         prepared = cut(pixels, placement, target)
-        entry = _entry(image, placement, prepared)
+        entry = _entry(listed, placement, prepared)
         write_bytes(self.out / entry["file"], png(prepared))
         return entry
 
@@ -109,30 +107,15 @@ def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Ima
     return picture.crop((left, top, left + target[0], top + target[1]))
 
 
-def _entry(image: manifests.Image, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
+def _entry(listed: ListedPicture, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
     return {
-        "path": image.path,
-        "role": image.role,
-        "file": f"{image.path}.png",
+        "path": listed.path,
+        "file": f"{listed.path}.png",
         "pixels": pixel_hash(prepared),
-        "original_size": [image.width, image.height],
+        "original_size": [listed.width, listed.height],
         "crop": [placement.top, placement.left],
         "size": list(prepared.size),
-        "caption": image.caption,
-        "repeats": image.repeats,
     }
-
-
-def check_sizes(manifest: manifests.Manifest, settings: Prepare, report: Reporter) -> None:
-    """Whether every picture can become a training picture, before the first is read.
-
-    Raises:
-        UserError: pictures are too small, too narrow or of another shape; all are named.
-    """
-    sizes = {image.path: (image.width, image.height) for image in manifest.images}
-    problems = size_problems(sizes, settings, report)
-    if problems:
-        raise UserError(problems)
 
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
@@ -180,10 +163,12 @@ def _area(size: Size) -> int:
     return size[0] * size[1]
 
 
-def _locate(folder: Path, manifest: manifests.Manifest) -> dict[str, Path]:
-    """The manifest's files on this disk, however it spells their accents."""
+def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
+    """The listed files on this disk, however it spells their accents."""
+    if problems := folder_problems(folder):
+        raise UserError(problems)
     files = dict(walk(folder))
-    missing = [image.path for image in manifest.images if image.path not in files]
+    missing = [picture.path for picture in pictures if picture.path not in files]
     if missing:
         raise UserError(
             Problem(
@@ -195,12 +180,12 @@ def _locate(folder: Path, manifest: manifests.Manifest) -> dict[str, Path]:
     return files
 
 
-def _pixels(folder: Path, file: Path, image: manifests.Image, background: str) -> Pillow.Image:
+def _pixels(folder: Path, file: Path, listed: ListedPicture, background: str) -> Pillow.Image:
     """Read one file once: its hash and its pixels are of the same bytes."""
-    where = f"{shown(folder)}/{image.path}"
+    where = f"{shown(folder)}/{listed.path}"
     try:
         data = file.read_bytes()
-        if sha256_bytes(data) != image.sha256:
+        if sha256_bytes(data) != listed.sha256:
             raise Unreadable(
                 "changed since the dataset stage looked", "run `dvc repro`, which looks again"
             )
@@ -210,5 +195,5 @@ def _pixels(folder: Path, file: Path, image: manifests.Image, background: str) -
         raise UserError(Problem(where=where, what=what, fix="make the file readable")) from error
     except Unreadable as error:
         raise UserError(Problem(where=where, what=error.reason, fix=error.fix)) from error
-    assert picture.size == (image.width, image.height), "the manifest's sizes are those decoded"
+    assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
     return picture

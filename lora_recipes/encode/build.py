@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,29 +10,23 @@ from typing import Any
 
 import torch
 
-from lora_recipes.base.compute import DTYPES, device_name, set_up
+from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.facts import read_facts
 from lora_recipes.base.load import TOKENS, load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate
 from lora_recipes.encode.moments import encode_file
-from lora_recipes.encode.pictures import Picture
+from lora_recipes.encode.pictures import PreparedPicture
 from lora_recipes.encode.reuse import Encoded, Reuse
-from lora_recipes.encode.store import EncodedImage, EncodedIndex, write_index
+from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
 from lora_recipes.encode.text import encode_caption
-from lora_recipes.hashing import sha256_bytes
+from lora_recipes.files import all_or_nothing
+from lora_recipes.pipeline import stage
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.reporting import Reporter
-from lora_recipes.tensors import write_tensors
-
-PACKAGES = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "pillow")
-"""Those whose code stands between a picture or a caption and its numbers."""
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
-
-NAME_LENGTH = 32
-"""Hex digits of a hash in a file's name: 128 bits, no two alike by chance."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +55,15 @@ class Work:
 
     kind: str
     what: str
-    items: Mapping[str, Picture]
+    items: Mapping[str, PreparedPicture]
     """Pixels' hashes or captions, each once, with the first picture that has it."""
-    circumstances: Mapping[str, object]
+    cache_key: Mapping[str, object]
     load: Callable[[], Any]
-    encode: Callable[[Any, Picture], Encoded]
+    encode: Callable[[Any, PreparedPicture], Encoded]
 
 
 def encode(
-    pictures: Sequence[Picture],
+    pictures: Sequence[PreparedPicture],
     settings: Settings,
     manifest: str,
     places: Places,
@@ -93,15 +84,19 @@ def encode(
     facts = read_facts(located)
     hashes = component_hashes(located, places.own / "hashes.json")
     device = set_up(settings.compute).device
-    with _fresh(places.out):
-        _run(_moments(pictures, settings, places, device, hashes), places, report)
-        notes = _run(_texts(pictures, settings, places, device, hashes), places, report)
-        images = tuple(_image(picture, notes[picture.caption]) for picture in pictures)
-        for image in images:
-            if cut := notes[image.caption]["cut"]:
+    with all_or_nothing(places.out):
+        moments = _run(_moments(pictures, settings, places, device, hashes), places, report)
+        texts = _run(_texts(pictures, settings, places, device, hashes), places, report)
+        images = tuple(
+            _example(picture, moments[picture.pixels], texts[picture.caption])
+            for picture in pictures
+        )
+        for picture in pictures:
+            notes = texts[picture.caption].notes
+            if notes["cut"]:
                 report.warn(
-                    f"{image.path}: its caption has {image.tokens} tokens, SDXL reads {TOKENS}; "
-                    f"cut off: {cut}"
+                    f"{picture.path}: its caption has {notes['tokens']} tokens, SDXL reads "
+                    f"{TOKENS}; cut off: {notes['cut']}"
                 )
         components = {name: hashes[name] for name in ("vae", *TEXT_PARTS)}
         write_index(
@@ -111,7 +106,7 @@ def encode(
 
 
 def _moments(
-    pictures: Sequence[Picture],
+    pictures: Sequence[PreparedPicture],
     settings: Settings,
     places: Places,
     device: torch.device,
@@ -122,15 +117,14 @@ def _moments(
         kind="moments",
         what="pictures",
         items=_each_once((picture.pixels, picture) for picture in pictures),
-        circumstances=_circumstances(settings, device)
-        | {"vae": hashes["vae"], "precision": precision},
+        cache_key=_cache_key(settings, device) | {"vae": hashes["vae"], "precision": precision},
         load=lambda: load_vae(settings.base, places.root, DTYPES[precision], device),
         encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
     )
 
 
 def _texts(
-    pictures: Sequence[Picture],
+    pictures: Sequence[PreparedPicture],
     settings: Settings,
     places: Places,
     device: torch.device,
@@ -140,26 +134,22 @@ def _texts(
         kind="text",
         what="captions",
         items=_each_once((picture.caption, picture) for picture in pictures),
-        circumstances=_circumstances(settings, device)
-        | {name: hashes[name] for name in TEXT_PARTS},
+        cache_key=_cache_key(settings, device) | {name: hashes[name] for name in TEXT_PARTS},
         load=lambda: load_text_encoders(settings.base, places.root, torch.float32, device),
         encode=lambda encoders, picture: encode_caption(encoders, picture.caption, picture.path),
     )
 
 
-def _each_once(items: Iterable[tuple[str, Picture]]) -> dict[str, Picture]:
+def _each_once(items: Iterable[tuple[str, PreparedPicture]]) -> dict[str, PreparedPicture]:
     """Each source with the first picture that has it, in order."""
-    first: dict[str, Picture] = {}
+    first: dict[str, PreparedPicture] = {}
     for source, picture in items:
         first.setdefault(source, picture)
     return first
 
 
-def _circumstances(settings: Settings, device: torch.device) -> dict[str, object]:
-    """What changes the bytes of every encoding on this machine.
-
-    Not the precision of the UNet nor its gradient checkpointing, which have no part in it.
-    """
+def _cache_key(settings: Settings, device: torch.device) -> dict[str, object]:
+    """What changes the bytes of every encoding on this machine."""
     compute = settings.compute
     return {
         "code": settings.code,
@@ -167,19 +157,26 @@ def _circumstances(settings: Settings, device: torch.device) -> dict[str, object
         "threads": compute.threads,
         "attention": compute.attention,
         "deterministic": compute.deterministic,
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in stage("encode").packages},
     }
 
 
-def _run(work: Work, places: Places, report: Reporter) -> dict[str, dict[str, str]]:
-    """Encode what is not known yet, write all of it, and answer with the notes."""
-    reuse = Reuse(places.own / "encoded" / work.kind, work.circumstances)
-    notes = {}
+@dataclass(frozen=True)
+class Written:
+    """What was encoded: the file's name, and what was noted."""
+
+    name: str
+    notes: Mapping[str, str]
+
+
+def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
+    """Encode what is not known yet, and write all of it; the files by what they were made from."""
+    reuse = Reuse(places.own / "encoded" / work.kind, work.cache_key)
+    written: dict[str, Written] = {}
 
     def keep(source: str, encoded: Encoded) -> None:
-        name = _file(work.kind, work.items[source])
-        write_tensors(places.out / name, encoded.tensors, {})
-        notes[source] = encoded.notes
+        name = write_file(places.out, work.kind, encoded.tensors)
+        written[source] = Written(name, encoded.notes)
 
     new = []
     for source in work.items:
@@ -190,51 +187,24 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, dict[str, st
             keep(source, known)
     if new:
         model = work.load()
-        with report.bar(f"encode {work.what}", len(work.items), len(notes)) as bar:
+        with report.bar(f"encode {work.what}", len(work.items), len(written)) as bar:
             for source in new:
                 encoded = work.encode(model, work.items[source])
                 reuse.put(source, encoded)
                 keep(source, encoded)
                 bar.advance()
         del model
-        _free()
+        free_memory()
     report.say(f"{work.what}: {len(new)} encoded, {len(work.items) - len(new)} known")
-    return notes
+    return written
 
 
-def _file(kind: str, picture: Picture) -> str:
-    """Named after what was encoded, not after how: the same on every machine."""
-    source = picture.pixels if kind == "moments" else sha256_bytes(picture.caption.encode())
-    return f"{kind}/{source.removeprefix('sha256:')[:NAME_LENGTH]}.safetensors"
-
-
-def _image(picture: Picture, notes: Mapping[str, str]) -> EncodedImage:
-    return EncodedImage(
+def _example(picture: PreparedPicture, moments: Written, text: Written) -> Example:
+    return Example(
         path=picture.path,
         role=picture.role,
-        moments=_file("moments", picture),
-        text=_file("text", picture),
-        time_ids=picture.time_ids,
-        caption=picture.caption,
         repeats=picture.repeats,
-        tokens=int(notes["tokens"]),
+        moments=moments.name,
+        texts=(text.name,),
+        time_ids=picture.time_ids,
     )
-
-
-@contextmanager
-def _fresh(folder: Path) -> Iterator[None]:
-    """An empty folder, gone again if what follows fails."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _free() -> None:
-    """Give a dropped model's memory back before the next one is loaded."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,17 +1,22 @@
-"""What the prepare stage left: pictures of the right size, and where they came from. No torch."""
+"""What the stages before left: pictures of the right size, and their words. No torch."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from lora_recipes.dataset.manifest import Image, Manifest
 from lora_recipes.errors import Problem, UserError
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One prepared picture. Sizes are (width, height), the crop is (top, left)."""
+class PreparedPicture:
+    """One picture as the prepare stage left it, and what the manifest says of it.
+
+    Sizes are (width, height), the crop is (top, left).
+    """
 
     path: str
     role: str
@@ -34,46 +39,16 @@ class Picture:
         return (*self.original_size[::-1], *self.crop, *self.size[::-1])
 
 
-def read_manifest_hash(path: Path) -> str:
-    """The dataset's hash, from the dataset stage's manifest.
+def read_pictures(folder: Path, manifest: Manifest) -> list[PreparedPicture]:
+    """The prepared pictures of `index.json`, in the manifest's order.
 
     Raises:
-        UserError: the file is not there or not what the dataset stage writes.
-    """
-    try:
-        return str(json.loads(path.read_text("utf-8"))["hash"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what="is missing or is not what the dataset stage writes",
-                fix="run `dvc repro dataset`, which writes it anew",
-            )
-        ) from error
-
-
-def read_pictures(folder: Path) -> list[Picture]:
-    """The prepared pictures in the manifest's order, from `index.json`.
-
-    Raises:
-        UserError: the folder is not there or not what the prepare stage writes.
+        UserError: the folder is not there, not what the prepare stage writes, or of other data.
     """
     path = folder / "index.json"
     try:
-        return [
-            Picture(
-                path=image["path"],
-                role=image["role"],
-                file=folder / image["file"],
-                pixels=image["pixels"],
-                original_size=tuple(image["original_size"]),
-                crop=tuple(image["crop"]),
-                size=tuple(image["size"]),
-                caption=image["caption"],
-                repeats=image["repeats"],
-            )
-            for image in json.loads(path.read_text("utf-8"))["images"]
-        ]
+        prepared = {entry["path"]: entry for entry in json.loads(path.read_text("utf-8"))["images"]}
+        return [_picture(folder, image, prepared[image.path]) for image in manifest.images]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             Problem(
@@ -82,3 +57,17 @@ def read_pictures(folder: Path) -> list[Picture]:
                 fix="run `dvc repro prepare`, which writes it anew",
             )
         ) from error
+
+
+def _picture(folder: Path, image: Image, entry: dict[str, Any]) -> PreparedPicture:
+    return PreparedPicture(
+        path=image.path,
+        role=image.role,
+        file=folder / entry["file"],
+        pixels=entry["pixels"],
+        original_size=tuple(entry["original_size"]),
+        crop=tuple(entry["crop"]),
+        size=tuple(entry["size"]),
+        caption=image.caption,
+        repeats=image.repeats,
+    )

@@ -31,20 +31,20 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Reuse:
-    """Entries of one kind that were made under the same circumstances.
+    """Entries of one kind with one cache key.
 
     Args:
         folder: where the entries lie.
-        circumstances: everything besides the input that the bytes depend on: the encoder's
-            hash, the code's, the device, the packages.
+        cache_key: everything besides the input that the bytes depend on: the encoder's hash, the
+            code's, the device, the packages.
     """
 
     folder: Path
-    circumstances: Mapping[str, object]
+    cache_key: Mapping[str, object]
 
     def path(self, source: str) -> Path:
         """The file for one input: pixels by their hash, captions by their text."""
-        key = digest({"source": source, "circumstances": dict(self.circumstances)})
+        key = digest({"source": source, "cache_key": dict(self.cache_key)})
         return self.folder / f"{key.removeprefix('sha256:')}.safetensors"
 
     def get(self, source: str) -> Encoded | None:

@@ -1,17 +1,22 @@
 """The folder of encoded pictures, `build/encoded/`: what is in it and how to read it.
 
 index.json                  what belongs to which picture
-moments/<pixels>.safetensors   mean, std   [4, height / 8, width / 8] float32
-text/<caption>.safetensors     tokens [77, D], pooled [P]              float32
+moments/<hash>.safetensors     mean, std   [4, height / 8, width / 8] float32
+text/<hash>.safetensors        tokens [77, D], pooled [P]              float32
+
+A file is named by the hash of its own bytes, so the index stands for the whole folder: whoever
+knows its hash need not read the rest, and a file that was damaged or edited is told when it is
+read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import write_text
@@ -19,36 +24,50 @@ from lora_recipes.files import write_text
 if TYPE_CHECKING:
     from torch import Tensor
 
+INDEX = "index.json"
+
+NAME_LENGTH = 32
+"""Hex digits of a hash in a file's name: 128 bits, no two alike by chance."""
+
 
 @dataclass(frozen=True)
-class EncodedImage:
-    """One picture and its caption, encoded. Files are relative to the folder."""
+class Example:
+    """One picture and the texts that may go with it, encoded. Files are relative to the folder."""
 
     path: str
     """The picture's path in the data folder."""
 
     role: str
-    """`train`, `heldout` or `others`."""
+    """One of `dataset.roles`."""
 
+    repeats: int
     moments: str
-    text: str
+    texts: tuple[str, ...]
     time_ids: tuple[int, int, int, int, int, int]
     """Original height and width, crop top and left, target height and width, in pixels.
 
     In the order that diffusers' SDXL pipeline gives them to the UNet.
     """
 
-    caption: str
-    repeats: int
-    tokens: int
-    """How many tokens the caption has, start and end included; the text encoders read 77."""
+    mask: str = ""
+    """Which parts count, as a file; empty where all of it does."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels: latents of one size can share a batch."""
+        return self.time_ids[5], self.time_ids[4]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files of it."""
+        return (self.moments, *self.texts, *([self.mask] if self.mask else []))
 
 
 @dataclass(frozen=True)
 class EncodedIndex:
     """All encoded pictures in the manifest's order, and what the numbers depend on."""
 
-    images: tuple[EncodedImage, ...]
+    images: tuple[Example, ...]
     manifest: str
     """The hash of the dataset."""
 
@@ -64,8 +83,12 @@ class EncodedIndex:
 
 def write_index(folder: Path, index: EncodedIndex) -> None:
     """Write `index.json`, the last file of a complete folder."""
-    text = json.dumps(asdict(index), indent=1, ensure_ascii=False, sort_keys=True)
-    write_text(folder / "index.json", text + "\n")
+    fields = asdict(index)
+    for image in fields["images"]:
+        if not image["mask"]:
+            del image["mask"]
+    text = json.dumps(fields, indent=1, ensure_ascii=False, sort_keys=True)
+    write_text(folder / INDEX, text + "\n")
 
 
 def read_index(folder: Path) -> EncodedIndex:
@@ -74,29 +97,39 @@ def read_index(folder: Path) -> EncodedIndex:
     Raises:
         UserError: the folder is not there, not complete or of another version.
     """
-    path = folder / "index.json"
+    path = folder / INDEX
     try:
         fields = json.loads(path.read_text("utf-8"))
-        images = [
-            EncodedImage(**{**image, "time_ids": tuple(image["time_ids"])})
-            for image in fields.pop("images")
-        ]
-        return EncodedIndex(images=tuple(images), **fields)
+        images = tuple(_example(image) for image in fields.pop("images"))
+        return EncodedIndex(images=images, **fields)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             Problem(
                 where=str(path),
                 what="is missing or is not what the encode stage writes",
-                fix="run `dvc repro encode`, which writes it anew",
+                fix=_AGAIN,
             )
         ) from error
+
+
+def write_file(folder: Path, kind: str, tensors: Mapping[str, Tensor]) -> str:
+    """Write one file of the folder; its name, relative to the folder.
+
+    Args:
+        kind: the sub-folder: `moments` or `text`.
+    """
+    from lora_recipes.tensors import file_blocks, write_tensors
+
+    name = f"{kind}/{_hash(file_blocks(tensors, {}))}.safetensors"
+    write_tensors(folder / name, tensors, {})
+    return name
 
 
 def load_moments(path: Path) -> tuple[Tensor, Tensor]:
     """The VAE posterior's mean and standard deviation, each [C, H, W] float32, unscaled.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, or not the one that the encode stage wrote.
     """
     return _load(path, ("mean", "std"))
 
@@ -105,21 +138,41 @@ def load_text(path: Path) -> tuple[Tensor, Tensor]:
     """A caption's embeddings: tokens [77, D] and pooled [P], float32.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, or not the one that the encode stage wrote.
     """
     return _load(path, ("tokens", "pooled"))
 
 
 def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-    from lora_recipes.tensors import read_tensors
+    from safetensors.torch import load
 
-    tensors = read_tensors(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _other_file(path, f"cannot be read: {error.strerror or error}") from error
+    if _hash([content]) != path.stem:
+        raise _other_file(path, "was damaged or edited: its content is not what its name says")
+    tensors: dict[str, Tensor] = load(content)
     if sorted(tensors) != sorted(names):
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"holds {', '.join(sorted(tensors))} instead of {' and '.join(names)}",
-                fix="run `dvc repro encode`, which writes it anew",
-            )
-        )
+        what = f"holds {', '.join(sorted(tensors))} instead of {' and '.join(names)}"
+        raise _other_file(path, what)
     return tensors[names[0]], tensors[names[1]]
+
+
+def _other_file(path: Path, what: str) -> UserError:
+    return UserError(Problem(where=str(path), what=what, fix=_AGAIN))
+
+
+_AGAIN = "run `dvc repro encode`, which writes it anew"
+
+
+def _hash(blocks: Iterable[bytes]) -> str:
+    state = hashlib.sha256()
+    for block in blocks:
+        state.update(block)
+    return state.hexdigest()[:NAME_LENGTH]
+
+
+def _example(fields: dict[str, Any]) -> Example:
+    lists = {name: tuple(fields[name]) for name in ("texts", "time_ids")}
+    return Example(**{**fields, **lists})

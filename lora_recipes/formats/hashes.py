@@ -53,9 +53,14 @@ def tensors_hash(arrays: Mapping[str, Array]) -> str:
     state = hashlib.sha256()
     for name in sorted(arrays):
         values = arrays[name]
-        state.update(canonical_json([name, list(values.shape)]).encode())
+        state.update(_said(name, values))
         state.update(values.astype("<f4").tobytes())
     return state.hexdigest()
+
+
+def _said(name: str, values: Array) -> bytes:
+    """Half of a surrogate pair in a name has no UTF-8 of its own; it is hashed as what it is."""
+    return canonical_json([name, list(values.shape)]).encode("utf-8", "surrogatepass")
 
 
 def short_tensors(arrays: Mapping[str, Array]) -> str:
@@ -65,7 +70,12 @@ def short_tensors(arrays: Mapping[str, Array]) -> str:
 
 def short_recipe(metadata: Mapping[str, str]) -> str:
     """The hash of the recipe's identity as `out/train.json` keeps it; empty if there is none."""
-    return metadata.get("lora_recipes.hash", "").removeprefix("sha256:")[:SHORT]
+    return short_hash(metadata.get("lora_recipes.hash", ""))
+
+
+def short_hash(text: str) -> str:
+    """`sha256:<hex>` as `out/train.json` keeps it."""
+    return text.removeprefix("sha256:")[:SHORT]
 
 
 def identity(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lora_recipes.dataset.find import READ, folder_repeats, role_of, walk
+from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.recipe.sections.dataset import Dataset
 
 
@@ -24,6 +25,6 @@ def repeats_by_name(folder: Path, dataset: Dataset) -> list[int] | None:
     named = [
         folder_repeats(path)
         for path, file in walk(folder)
-        if file.suffix.lower() in READ and role_of(path, dataset) == "train"
+        if file.suffix.lower() in READ and role_of(path, dataset) == TRAIN
     ]
     return [found[0] if found else 1 for found in named]

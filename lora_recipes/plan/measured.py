@@ -18,6 +18,7 @@ from typing import Any
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.plan.work import Shape, shape_of
+from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.lora import Lora
@@ -33,7 +34,7 @@ class Measured:
 
     shape: Shape
     seconds_per_step: float
-    peak_bytes: int
+    peak_bytes: int | None
     """The device's tensors, or on a CPU the whole process."""
     steps: int
     own: bool
@@ -48,11 +49,27 @@ def own_runs(root: Path) -> list[Measured]:
             run = json.loads(file.read_text("utf-8"))
             seconds, steps = float(run["seconds"]), int(run["steps"])
             if steps > 0 and seconds > 0:
-                shape, peak = Shape(**run["shape"]), int(run["peak_bytes"])
+                shape = _shape(run, root)
+                peak = None if run["peak_bytes"] is None else int(run["peak_bytes"])
                 found.append(Measured(shape, seconds / steps, peak, steps, own=True))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, UserError):
             continue
     return found
+
+
+def _shape(run: dict[str, Any], root: Path) -> Shape:
+    """What a run's record says of its steps."""
+    settings = run["settings"]
+    return shape_of(
+        restored(Base, settings["base"]),
+        restored(Prepare, settings["prepare"]),
+        restored(Lora, settings["lora"]),
+        restored(Train, settings["train"]),
+        restored(Compute, settings["compute"]),
+        run["device_name"],
+        root,
+        int(run["processes"]),
+    )
 
 
 def table(path: Path = TABLE) -> list[Measured]:

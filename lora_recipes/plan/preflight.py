@@ -14,7 +14,7 @@ from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
-from lora_recipes.recipe.params import data_folder
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Quiet, Reporter
@@ -27,10 +27,8 @@ A_MOMENT = 25_000_000
 class Outlook:
     """What is known of the project's data."""
 
-    pictures: int | None
-    """To train on, each counted once. None where the folder is not here."""
-    images: int | None
-    """The same, each counted as often as its folder's name says."""
+    repeats: list[int] | None
+    """How often the folder of each picture to train on repeats it. None where no folder is here."""
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
@@ -44,7 +42,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     folder = data_folder(root)
     repeats = repeats_by_name(folder, dataset)
     if repeats is None:
-        return Outlook(None, None, problems=_not_here(folder))
+        return Outlook(None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
     try:
@@ -57,7 +55,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Outlook(len(repeats), sum(repeats), report.warned, problems)
+    return Outlook(repeats, report.warned, problems)
 
 
 def look_whole(

@@ -1,7 +1,8 @@
-"""What code a stage's result depends on, as a hash that comments and docstrings do not move.
+"""What code a stage's result depends on, as a hash that nothing moves which cannot move a byte.
 
 DVC knows files, not imports. `resolve` writes `code.<stage>` into resolved.yaml and each stage
-tracks its own: a changed formula reruns the stages that can reach it, a changed comment none.
+tracks its own: a changed formula reruns the stages that can reach it; a comment, a docstring, the
+wording of a message or a module of `BYTE_FREE` reruns none.
 """
 
 from __future__ import annotations
@@ -15,18 +16,36 @@ from typing import Any
 
 from lora_recipes.files import write_text
 from lora_recipes.hashing import digest, sha256_bytes, sha256_file
+from lora_recipes.pipeline import HASHED
+from lora_recipes.provenance.statements import statements
 
-STAGES = ("dataset", "prepare", "encode", "train", "sample", "report")
-"""The stages whose code is tracked. `resolve` itself depends on the whole package as files."""
+BYTE_FREE = (
+    "console.py",
+    "errors.py",
+    "pipeline.py",
+    "recipe/length.py",
+    "recipe/params.py",
+    "recipe/processes.py",
+    "recipe/sections",
+    "recipe/yaml_hints.py",
+    "reporting.py",
+)
+"""Modules and folders that no stage's hash covers, nor what they alone import.
+
+They speak to the user (console, errors, reporting, yaml_hints), refuse and change nothing (length,
+processes), read `runtime`, whose settings change no byte (params), declare keys whose values stand
+in resolved.yaml (sections), or say what dvc.yaml says (pipeline). `tests/provenance/test_code.py`
+holds each of them to that.
+"""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-_PARSER = sha256_file(Path(__file__))
+_PARSER = [sha256_file(Path(__file__).with_name(name)) for name in ("code.py", "statements.py")]
 """What was parsed by other code than this counts as unknown."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ModuleFacts:
     """What a hash needs to know of a module."""
 
     statements: str
@@ -34,6 +53,9 @@ class Source:
 
     imports: list[str]
     """Dotted names that it imports; of `from a import b` both `a` and `a.b`."""
+
+    data: list[str]
+    """The data files and folders beside it that it names in a text."""
 
 
 class Sources:
@@ -51,22 +73,23 @@ class Sources:
         self._file = known
         self._old = self._read()
         self._known: dict[str, dict[str, Any]] = {}
-        self._sources: dict[Path, Source] = {}
+        self._facts: dict[Path, ModuleFacts] = {}
 
-    def of(self, file: Path) -> Source:
+    def of(self, file: Path) -> ModuleFacts:
         """What a module does and imports."""
-        if file not in self._sources:
+        if file not in self._facts:
             content = file.read_bytes()
             module = _module_name(self.package, file)
-            key = digest([_PARSER, module, sha256_bytes(content)])
-            source = _checked(self._old.get(key))
-            if source is None:
+            beside = sorted(_data(file.parent))
+            key = digest([_PARSER, module, beside, sha256_bytes(content)])
+            facts = _checked(self._old.get(key))
+            if facts is None:
                 tree = ast.parse(content, file.name)
-                names = sorted(set(_imported_names(tree, module)))
-                source = Source(digest(_statements(tree)), names)
-            self._known[key] = {**asdict(source), "check": digest(asdict(source))}
-            self._sources[file] = source
-        return self._sources[file]
+                imports = sorted(set(_imported_names(tree, module)))
+                facts = ModuleFacts(digest(statements(tree)), imports, _named(tree, beside))
+            self._known[key] = {**asdict(facts), "check": digest(asdict(facts))}
+            self._facts[file] = facts
+        return self._facts[file]
 
     def save(self) -> None:
         """Keep what is known, for the next time."""
@@ -90,7 +113,7 @@ def stage_hashes(package: Path = PACKAGE, known: Path | None = None) -> dict[str
     """
     sources = Sources(package, known)
     hashes = {}
-    for stage in STAGES:
+    for stage in HASHED:
         files = closure(package, package / "stages" / f"{stage}.py", sources)
         parts = {
             file.relative_to(package).as_posix(): sources.of(file).statements
@@ -106,29 +129,64 @@ def stage_hashes(package: Path = PACKAGE, known: Path | None = None) -> dict[str
 def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
     """All files of the package that importing `entry` can reach, function-level imports too.
 
-    Data files (configs, templates) count with the package folder in which they lie. The package's
-    own `__init__` is left out: it holds the version, which is no part of any formula.
+    A data file (a config, a template) counts with the modules beside it that name it or its folder;
+    one that none of them names, with all of them. The package's own `__init__` is left out: it
+    holds the version, which is no part of any formula.
     """
+    left_out = {package / name for name in (*BYTE_FREE, "__init__.py")}
     modules: set[Path] = set()
     waiting = [entry]
     while waiting:
         file = waiting.pop()
-        if file in modules:
+        if file in modules or not left_out.isdisjoint((file, *file.parents)):
             continue
         modules.add(file)
         for name in sources.of(file).imports:
             waiting.extend(_files_of(package, name))
-    modules.discard(package / "__init__.py")
-    folders = {file.parent for file in modules} - {package}
-    data = {path for folder in folders for path in _data_files(folder)}
+    data = {path for file in modules for path in _data_of(file, sources)}
     return sorted(modules | data)
 
 
-def _checked(entry: Any) -> Source | None:
-    """A remembered source, or None where it is not what was written."""
+def unnamed_data(folder: Path, sources: Sources) -> set[str]:
+    """The data files and folders in a package folder that no module beside them names."""
+    modules = (file for file in folder.glob("*.py"))
+    return set(_data(folder)) - {name for file in modules for name in sources.of(file).data}
+
+
+def _data_of(file: Path, sources: Sources) -> Iterator[Path]:
+    """The data files that count with a module."""
+    beside = _data(file.parent)
+    if not beside:
+        return
+    for name in {*sources.of(file).data, *unnamed_data(file.parent, sources)}:
+        yield from beside[name]
+
+
+def _data(folder: Path) -> dict[str, list[Path]]:
+    """What lies in a package folder beside modules and packages: each name with its files."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__pycache__")) or path.suffix in (".py", ".pyc"):
+            continue
+        if not path.is_dir():
+            found[path.name] = [path]
+        elif not (path / "__init__.py").is_file() and any(path.rglob("*")):
+            found[path.name] = [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
+    return found
+
+
+def _named(tree: ast.Module, names: list[str]) -> list[str]:
+    """Those names that stand as a text, or at the start of a path, in a module."""
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    starts = {text.partition("/")[0] for text in texts if isinstance(text, str)}
+    return [name for name in names if name in starts]
+
+
+def _checked(entry: Any) -> ModuleFacts | None:
+    """What is remembered of a module, or None where it is not what was written."""
     try:
-        source = Source(entry["statements"], entry["imports"])
-        return source if entry["check"] == digest(asdict(source)) else None
+        facts = ModuleFacts(entry["statements"], entry["imports"], entry["data"])
+        return facts if entry["check"] == digest(asdict(facts)) else None
     except (TypeError, KeyError, ValueError):
         return None
 
@@ -161,46 +219,3 @@ def _files_of(package: Path, name: str) -> Iterator[Path]:
         for file in (folder / "__init__.py", folder.with_suffix(".py")):
             if file.is_file():
                 yield file
-
-
-def _data_files(folder: Path) -> Iterator[Path]:
-    """Non-Python files below a package folder that belong to no package of their own."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__pycache__")):
-            continue
-        if path.is_dir():
-            if not (path / "__init__.py").is_file():
-                yield from (p for p in sorted(path.rglob("*")) if p.is_file())
-        elif path.suffix not in (".py", ".pyc"):
-            yield path
-
-
-def _statements(node: ast.AST) -> list[object]:
-    """A syntax tree as nested lists, the same for every Python version that can parse it.
-
-    Positions, empty fields (versions differ in them) and strings that stand alone (docstrings)
-    are left out.
-    """
-    out: list[object] = [type(node).__name__]
-    for name, value in ast.iter_fields(node):
-        if name in ("ctx", "kind", "type_comment", "type_ignores"):
-            continue
-        if isinstance(value, list):
-            items = [_value(item) for item in value if not _stands_alone(item)]
-            if items:
-                out.append([name, items])
-        elif value is not None:
-            out.append([name, _value(value)])
-    return out
-
-
-def _value(value: object) -> object:
-    return _statements(value) if isinstance(value, ast.AST) else repr(value)
-
-
-def _stands_alone(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

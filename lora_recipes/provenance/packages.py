@@ -6,18 +6,9 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-LIBRARIES = (
-    "accelerate",
-    "diffusers",
-    "lightning",
-    "numpy",
-    "peft",
-    "pillow",
-    "safetensors",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
+from lora_recipes.pipeline import packages
+
+LIBRARIES = tuple(sorted({*packages(), "accelerate", "safetensors"}))
 """The libraries whose version can move an output's bytes."""
 
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from lora_recipes.recipe.sections.section import (
     BelongsTo,
+    HeaderField,
     Off,
     Section,
     first_of,
@@ -48,6 +49,27 @@ def restored(section: type[AnySection], values: Mapping[str, Any]) -> AnySection
         pydantic.ValidationError: a key that is always there is missing, or a value is not allowed.
     """
     return section.model_validate(_filled(section, values))
+
+
+def header_fields(sections: Mapping[str, Section]) -> Iterator[tuple[str, Any]]:
+    """(field of an adapter's header, plain value) of each key that is there and has such a field.
+
+    Args:
+        sections: as `present` has it.
+    """
+    for name, values in present(sections).items():
+        yield from _header_fields(type(sections[name]), values)
+
+
+def _header_fields(section: type[Section], values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for field, value in values.items():
+        info = section.model_fields[field]
+        inner = section_of(info)
+        if inner is not None:
+            yield from _header_fields(inner, value)
+        for item in info.metadata:
+            if isinstance(item, HeaderField):
+                yield item.name, value
 
 
 def is_off(value: Any, off: Off) -> bool:

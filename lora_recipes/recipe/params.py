@@ -1,4 +1,4 @@
-"""What stages read from params.yaml itself: where the data lie, and how to behave here."""
+"""How stages are to behave here, which changes no byte: from params.yaml itself."""
 
 from __future__ import annotations
 
@@ -8,32 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.interpolate import interpolate
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.yamlfile import Source, read
 
-FILE = "params.yaml"
+FILE = PARAMS
 """Which recipe, which data, and the user's overrides; in the project's folder."""
-
-
-def data_folder(root: Path) -> Path:
-    """The folder with the images, from params.yaml's `data`. Whether it exists is not asked.
-
-    Raises:
-        UserError: params.yaml is missing or names no folder.
-    """
-    source = read(root / FILE, FILE)
-    folder = source.data.get("data")
-    if not isinstance(folder, str) or not folder:
-        raise UserError(
-            Problem(
-                where=source.where(("data",)),
-                what=f"data = {folder}" if "data" in source.data else "data is missing",
-                allowed="the path of the folder with the images",
-                fix="write `data: data/demo`, or the folder that holds your images",
-            )
-        )
-    return root / folder
 
 
 def runtime(root: Path) -> Runtime:

@@ -1,4 +1,4 @@
-"""What is generated from the keys: the reference page, the JSON schema, params.yaml's key list.
+"""What is generated: the reference page, the JSON schema, params.yaml's key list, dvc.yaml.
 
 `python -m lora_recipes.recipe.reference` writes them, with `--check` it only says which are stale.
 `git diff recipes/schema.json` shows what changed of the recipe's surface.
@@ -14,6 +14,8 @@ from typing import Any
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import write_bytes
+from lora_recipes.pipeline import PARAMS as PARAMS_FILE
+from lora_recipes.pipeline import dvc_yaml
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.explain import facts, paragraphs, rules_about
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts
@@ -23,7 +25,8 @@ from lora_recipes.recipe.rules import RULES
 
 PAGE = Path("docs/reference.md")
 SCHEMA = Path("recipes/schema.json")
-PARAMS = Path("params.yaml")
+DVC = Path("dvc.yaml")
+PARAMS = Path(PARAMS_FILE)
 
 _INTRODUCTION = """\
 # Reference: every key of a recipe
@@ -47,7 +50,7 @@ def generated(root: Path) -> dict[Path, str]:
     Raises:
         UserError: params.yaml cannot be edited safely, or sets what is no key any more.
     """
-    files = {PAGE: page(), SCHEMA: schema()}
+    files = {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
     if (root / PARAMS).is_file():
         yamlfile.read(root / PARAMS, str(PARAMS))
         files[PARAMS] = _whole((root / PARAMS).read_bytes().decode("utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,10 +10,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.pipeline import RESOLVED
+from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yamlfile import read
 
-FILE = "resolved.yaml"
+FILE = RESOLVED
 """Where the resolved recipe stands, in the project's folder."""
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -40,14 +43,30 @@ def _parsed(path: Path, content: bytes) -> dict[str, Any]:
 def read_section(root: Path, name: str, section: type[AnySection]) -> AnySection:
     """One section of the resolved recipe: `read_section(root, "train", Train)`.
 
+    A key that is not there is off.
+
     Raises:
         UserError: the file is missing, was edited by hand, or is another version's.
     """
+    values = read_value(root, name)
+    if not isinstance(values, dict):
+        raise UserError(_stale(f"{name} is not what this version writes"))
     try:
-        return section.model_validate(read_value(root, name))
+        return restored(section, values)
     except ValidationError as error:
-        key = ".".join([name, *map(str, error.errors()[0]["loc"])])
+        wrong = error.errors()
+        first = next((one for one in wrong if one["type"] == "extra_forbidden"), wrong[0])
+        key = ".".join([name, *map(str, first["loc"])])
         raise UserError(_stale(f"{key} is not what this version writes")) from error
+
+
+def read_keys(root: Path, name: str, section: type[AnySection], keys: Iterable[str]) -> AnySection:
+    """A section of which only some keys count; the others have their defaults.
+
+    Raises:
+        UserError: as `read_section`, or a key is missing.
+    """
+    return section.model_validate({key: read_value(root, f"{name}.{key}") for key in keys})
 
 
 def read_value(root: Path, key: str) -> Any:

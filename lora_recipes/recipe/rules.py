@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lora_recipes.errors import Place, Problem
@@ -76,16 +76,18 @@ def broken(
 
 
 def for_images(
-    recipe: Recipe, images: int, where: Callable[[str], Place | str] = lambda key: ""
+    recipe: Recipe,
+    repeats: Sequence[int],
+    where: Callable[[str], Place | str] = lambda key: "",
 ) -> list[Problem]:
-    """What is wrong with a recipe for so many images.
+    """What is wrong with a recipe for these images.
 
     Args:
         recipe: a valid recipe.
-        images: how many are trained on, each counted as often as its own `repeats` say.
+        repeats: [images] how often each one's own folder repeats it, mostly 1.
         where: finds the place of a dotted key.
     """
-    return problems_for_images(recipe.train, images, where)
+    return problems_for_images(recipe.train, repeats, where)
 
 
 def _nearest_place(

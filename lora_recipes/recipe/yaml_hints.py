@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from lora_recipes.text import counted
+
 _UNSPACED = re.compile(r"([A-Za-z_][\w.]*):(?!//|\\)([^\s:].*)")
 """Neither a web address nor a Windows path."""
 _WORDS = re.compile(r"([A-Za-z_]\w*)(?:\s+([^:]*))?")
@@ -71,8 +73,7 @@ def hint(text: str, line: int, column: int, message: str) -> Hint | None:
     spaces = len(here) - len(here.lstrip())
     return Hint(
         line,
-        f"its indentation, {spaces} space{'' if spaces == 1 else 's'}, does not fit the lines "
-        "above it",
+        f"its indentation, {counted(spaces, 'space')}, does not fit the lines above it",
         "indent all keys of a section alike, and more than the section's name",
     )
 

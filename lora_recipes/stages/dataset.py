@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_recipes.dataset.manifest import write
+from lora_recipes.dataset.manifest import write, write_pictures
 from lora_recipes.dataset.pin import check_pin, look
-from lora_recipes.recipe.params import data_folder
+from lora_recipes.pipeline import MANIFEST, PICTURES
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
 
 
 def run(root: Path, report: Reporter) -> None:
-    """Write `build/manifest.json`, unless the data differ from the pin.
+    """Write the manifest and the list of pictures, unless the data differ from the pin.
 
     Raises:
         UserError: the data cannot be read as they are, or differ from the pin; files are named.
@@ -21,4 +22,5 @@ def run(root: Path, report: Reporter) -> None:
     section = read_section(root, "dataset", Dataset)
     manifest = look(root, section, report)
     check_pin(root, data_folder(root), manifest, section.manifest, report)
-    write(root / "build" / "manifest.json", manifest)
+    write(root / MANIFEST, manifest)
+    write_pictures(root / PICTURES, manifest)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lora_recipes.dataset.manifest import read
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
-from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.pipeline import ENCODED, IMAGES, MANIFEST, stage
+from lora_recipes.recipe.resolved import read_keys, read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.encode import Encode
@@ -21,18 +23,19 @@ def run(root: Path, report: Reporter) -> None:
     """
     with large_libraries():
         from lora_recipes.encode.build import Places, Settings, encode
-        from lora_recipes.encode.pictures import read_manifest_hash, read_pictures
+        from lora_recipes.encode.pictures import read_pictures
 
+    manifest = read(root / MANIFEST)
     settings = Settings(
         base=read_section(root, "base", Base),
         encode=read_section(root, "encode", Encode),
-        compute=read_section(root, "compute", Compute),
+        compute=read_keys(root, "compute", Compute, stage("encode").keys_of("compute")),
         code=str(read_value(root, "code.encode")),
     )
     encode(
-        read_pictures(root / "build/images"),
+        read_pictures(root / IMAGES, manifest),
         settings,
-        read_manifest_hash(root / "build/manifest.json"),
-        Places(root=root, out=root / "build/encoded", own=own_folder(root)),
+        manifest.hash,
+        Places(root=root, out=root / ENCODED, own=own_folder(root)),
         report,
     )

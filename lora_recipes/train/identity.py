@@ -11,17 +11,16 @@ from typing import Any
 import torch
 
 from lora_recipes.base.compute import cpu_flags, device_name, driver_version
+from lora_recipes.encode.store import INDEX
 from lora_recipes.hashing import digest, sha256_file
-
-PACKAGES = ("torch", "lightning", "diffusers", "transformers", "peft", "numpy")
-"""The packages whose code the training runs through."""
+from lora_recipes.pipeline import stage
 
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Builds, interpreter, device model and threads: under equal ones, bytes repeat."""
     driver = {"driver": driver_version()} if device.type == "cuda" else {}
     return {
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: metadata.version(name) for name in stage("train").packages},
         "torch_build": f"{torch.version.git_version}, CUDA {torch.version.cuda or 'none'}",
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -38,9 +37,9 @@ def fingerprint(settings: Mapping[str, Any], data: Path, around: Mapping[str, An
 
     Args:
         settings: the recipe's tracked sections, the base's identity, the code's hash.
-        data: the folder of encoded pictures; every file counts.
+        data: the folder of encoded pictures. Its index names each file by the file's own hash, and
+            a file that is not what its name says is not read.
         around: as `environment` gives it.
     """
-    files = sorted(path for path in data.rglob("*") if path.is_file())
-    hashes = {path.relative_to(data).as_posix(): sha256_file(path) for path in files}
-    return digest({"settings": settings, "data": hashes, "environment": around})
+    index = sha256_file(data / INDEX)
+    return digest({"settings": settings, "data": index, "environment": around})

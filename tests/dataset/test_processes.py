@@ -192,7 +192,7 @@ def test_one_and_two_processes_write_the_same_bytes(folder, monkeypatch):
         use(monkeypatch, count)
         manifest = look(folder, f"{count}.json")
         out = folder.parent / f"out{count}"
-        run_prepare(folder, manifest, Prepare(resolution=64, crop="random"), out, Quiet())
+        run_prepare(folder, manifest.listed(), Prepare(resolution=64, crop="random"), out, Quiet())
         found.append((manifest, {name: (out / name).read_bytes() for name in files_under(out)}))
     assert found[0] == found[1]
     assert len(found[0][1]) == 6
@@ -219,7 +219,7 @@ def test_a_file_that_changed_is_named_by_another_process_and_nothing_stays(folde
     put(folder, "2.jpg", data_of(photo(90, 70, 7), "JPEG"))
     out = folder.parent / "out"
     with pytest.raises(UserError) as caught:
-        run_prepare(folder, manifest, Prepare(resolution=64, crop="center"), out, Quiet())
+        run_prepare(folder, manifest.listed(), Prepare(resolution=64, crop="center"), out, Quiet())
     assert str(caught.value) == (
         "data/2.jpg: changed since the dataset stage looked\n"
         "  fix:     run `dvc repro`, which looks again"

@@ -36,6 +36,7 @@ def test_dataset_and_prepare_write_the_manifest_and_the_pictures(root):
         "images/index.json",
         "images/sub/b.jpg.png",
         "manifest.json",
+        "pictures.json",
     ]
     index = json.loads((root / "build" / "images" / "index.json").read_text())
     manifest = read(root / "build" / "manifest.json")
@@ -59,19 +60,43 @@ def test_data_as_pinned_pass_and_changed_data_write_no_manifest(root):
     pin = accept(root, Dataset(**TOY)).hash
     project(root, TOY | {"manifest": pin}, {"resolution": 64})
     dataset.run(root, Quiet())
-    (root / "build" / "manifest.json").unlink()
+    for name in ("manifest.json", "pictures.json"):
+        (root / "build" / name).unlink()
     put(root / "data" / "my", "new.png", photo(100, 100, 3))
     with pytest.raises(UserError, match=r"added:    new\.png"):
         dataset.run(root, Quiet())
     assert not (root / "build").exists() or files_under(root / "build") == []
 
 
-def test_prepare_without_a_manifest_says_what_to_run(root):
+def test_prepare_without_a_list_of_pictures_says_what_to_run(root):
     with pytest.raises(UserError) as caught:
         prepare.run(root, Quiet())
     assert str(caught.value) == (
-        "build/manifest.json: there is no manifest\n  fix:     run `dvc repro`, which writes it"
+        "build/pictures.json: there is no list of pictures\n"
+        "  fix:     run `dvc repro`, which writes it"
     )
+
+
+def test_captions_roles_and_repeats_are_nothing_to_prepare(root):
+    dataset.run(root, Quiet())
+    before = (root / "build" / "pictures.json").read_bytes()
+    put(root / "data" / "my", "a.txt", "another caption")
+    project(root, TOY | {"heldout": "sub"}, {"resolution": 64})
+    manifest = (root / "build" / "manifest.json").read_bytes()
+    dataset.run(root, Quiet())
+    assert (root / "build" / "manifest.json").read_bytes() != manifest
+    assert (root / "build" / "pictures.json").read_bytes() == before
+    put(root / "data" / "my", "a.png", photo(100, 100, 9))
+    dataset.run(root, Quiet())
+    assert (root / "build" / "pictures.json").read_bytes() != before
+
+
+def test_prepare_where_the_data_are_not_here_says_how_to_fetch_them(root):
+    dataset.run(root, Quiet())
+    (root / "data" / "my").rename(root / "data" / "away")
+    (root / "data" / "my.dvc").write_text("outs: []\n")
+    with pytest.raises(UserError, match=r"there is no such folder\n  fix:     fetch it: `dvc pull"):
+        prepare.run(root, Quiet())
 
 
 def test_pictures_are_counted_by_name_and_repeats_without_the_other_roles(root):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image as Pillow
 
+from lora_recipes.dataset.manifest import Image, Manifest, make, write
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -34,7 +35,7 @@ class Project:
         pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
         file = self.root / "build/images" / f"{path}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(file)
+        Pillow.fromarray(pixels).save(file)
         self.pictures = [picture for picture in self.pictures if picture["path"] != path]
         self.pictures.append(
             {
@@ -44,11 +45,22 @@ class Project:
             }
         )  # fmt: skip
 
+    @property
+    def manifest(self) -> Manifest:
+        """What the dataset stage would have found."""
+        known = {"sha256": "sha256:0", "format": "PNG", "caption_from": "file"}
+        names = ("path", "role", "caption", "repeats")
+        return make(
+            Image(**{name: one[name] for name in names}, width=640, height=480, **known)
+            for one in self.pictures
+        )
+
     def run(self) -> Quiet:
         """Run the stage on the project as it is now."""
-        index = {"images": self.pictures}
+        names = ("path", "file", "pixels", "original_size", "crop", "size")
+        index = {"images": [{name: one[name] for name in names} for one in self.pictures]}
         (self.root / "build/images/index.json").write_text(json.dumps(index))
-        (self.root / "build/manifest.json").write_text('{"hash": "sha256:data"}')
+        write(self.root / "build/manifest.json", self.manifest)
         sections = {
             "base": Base(model="model", **self.settings.get("base", {})),
             "encode": Encode(**self.settings.get("encode", {})),

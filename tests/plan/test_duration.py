@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from lora_recipes.plan import measured
 from lora_recipes.plan.duration import Duration, duration, spoken
 from lora_recipes.plan.measured import Measured, add, own_runs, table
 from lora_recipes.plan.work import SDXL_UNET, Shape
+from lora_recipes.recipe.identity import present
+from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.train import Train
 
 H100 = "NVIDIA H100 80GB HBM3"
 SDXL = Shape(
@@ -137,8 +143,20 @@ def test_times_are_said_as_one_says_them(seconds, words):
     assert spoken(seconds) == words
 
 
+SETTINGS = present(
+    {
+        "base": Base(model="stabilityai/stable-diffusion-xl-base-1.0"),
+        "prepare": Prepare(),
+        "lora": Lora(rank=32),
+        "train": Train(gradient_accumulation=1),
+        "compute": Compute(),
+    }
+)
+
+
 def record(root: Path, name: str, **change: Any) -> None:
-    run = {"seconds": 50.0, "steps": 100, "peak_bytes": 7, "shape": asdict(SDXL)} | change
+    run = {"seconds": 50.0, "steps": 100, "peak_bytes": 7, "device_name": H100, "processes": 1}
+    run |= {"settings": SETTINGS} | change
     file = root / ".lora" / "runs" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(run))
@@ -151,12 +169,10 @@ def test_records_of_earlier_runs_are_read_and_those_of_other_versions_left_out(
     assert own_runs(tmp_path) == []
     record(tmp_path, "good")
     record(tmp_path, "nothing left to do", steps=0)
-    record(tmp_path, "old", shape={"device": "cpu"})
-    shape = asdict(SDXL)
-    del shape["adapter_precision"]
-    record(tmp_path, "older than the choice of its precision", shape=shape)
+    record(tmp_path, "of other settings", settings={"base": {"model": "pocket"}})
+    record(tmp_path, "of a model that is gone", settings=SETTINGS | {"base": {"model": "./gone"}})
     (tmp_path / ".lora/runs/cut.json").write_text("{")
-    assert own_runs(tmp_path) == 2 * [Measured(SDXL, 0.5, 7, 100, own=True)]
+    assert own_runs(tmp_path) == [Measured(SDXL, 0.5, 7, 100, own=True)]
 
 
 FIGURES = {

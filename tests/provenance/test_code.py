@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import json
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from lora_recipes.provenance.code import PACKAGE, STAGES, Sources, closure, stage_hashes
+from lora_recipes import pipeline
+from lora_recipes.pipeline import HASHED as STAGES
+from lora_recipes.pipeline import stage
+from lora_recipes.provenance.code import (
+    BYTE_FREE,
+    PACKAGE,
+    Sources,
+    closure,
+    stage_hashes,
+    unnamed_data,
+)
+from lora_recipes.provenance.statements import statements
+
+HERE = Sources(PACKAGE)
+"""The package as it is, each module parsed once for all tests."""
+
+
+@functools.cache
+def reached(name: str) -> list[Path]:
+    """The closure of a stage of the package as it is."""
+    return closure(PACKAGE, PACKAGE / "stages" / f"{name}.py", HERE)
+
 
 MATHS = '''"""A module."""
 
@@ -27,8 +53,8 @@ def package(tmp_path: Path) -> Path:
         (root / folder).mkdir(parents=True)
         (root / folder / "__init__.py").write_text("")
     (root / "__init__.py").write_text('__version__ = "1"\n')
-    for stage in STAGES:
-        (root / "stages" / f"{stage}.py").write_text(f"STAGE = {stage!r}\n")
+    for name in STAGES:
+        (root / "stages" / f"{name}.py").write_text(f"STAGE = {name!r}\n")
     (root / "stages" / "train.py").write_text(
         "def run():\n    from lora_recipes.maths import core\n    return core.train(1)\n"
     )
@@ -87,8 +113,7 @@ def test_an_import_inside_a_function_and_a_relative_one_are_followed(package):
 
 def test_the_real_stages_reach_their_own_floors_and_not_their_neighbours():
     def reach(stage: str) -> set[str]:
-        found = closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", Sources(PACKAGE))
-        return {file.relative_to(PACKAGE).parts[0] for file in found}
+        return {file.relative_to(PACKAGE).parts[0] for file in reached(stage)}
 
     assert "train" in reach("train")
     assert not {"sample", "report", "pocket"} & reach("train")
@@ -96,20 +121,283 @@ def test_the_real_stages_reach_their_own_floors_and_not_their_neighbours():
     assert not {"train", "sample", "encode", "base"} & reach("prepare")
 
 
-def test_no_stage_reads_a_section_of_the_recipe_that_another_stage_owns():
-    """Adding a sample setting must not retrain: train never imports the sample section."""
-    found = {
-        stage: {
-            file.stem
-            for file in closure(PACKAGE, PACKAGE / "stages" / f"{stage}.py", Sources(PACKAGE))
-            if file.parent.name == "sections"
+def statements_of(text: str) -> list[object]:
+    return statements(ast.parse(textwrap.dedent(text)))
+
+
+RAISED = "raise UserError(Problem(where=str(path), what=f'is {size} long', fix='cut it'))"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (RAISED, RAISED.replace("is {size} long", "has {size} bytes, not {len(data)}")),
+        (RAISED, RAISED.replace("str(path)", "path.name")),
+        ("report.say(f'{n} done')", "report.say(f'{n} of {total} are done')"),
+        ("self.report.warn('a')", "self.report.warn('b' + name)"),
+        ("report.bar('train', 3)", "report.bar('training', total, 3)"),
+        ("raise ValueError('no')", "raise ValueError(f'no {name}')"),
+        ("assert x, 'no'", "assert x"),
+        ("def f():\n    'One.'\n    return 1", "def f():\n    'Other.'\n    return 1"),
+    ],
+)
+def test_the_wording_of_a_message_is_no_statement(before, after):
+    assert statements_of(before) == statements_of(after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("report.say(f'{n}')", "report.say(f'{(n := n + 1)}')"),
+        ("report.say(f'{(n := n + 1)}')", "report.say(f'{(n := n + 2)}')"),
+        ("report.say(f'{n}')", "report.say(f'{queue.pop()}')"),
+        ("report.say(f'{queue.pop()}')", "report.say(f'{queue.popleft()}')"),
+        ("Problem(what=shown(path))", "Problem(what=short(path))"),
+        ("raise SystemExit(1)", "raise SystemExit(0)"),
+        ("raise ValueError('no')", "raise KeyError('no')"),
+        ("raise Stop(step)", "raise Stop(step + 1)"),
+        ("assert x, 'no'", "assert y, 'no'"),
+        ("say('a')", "say('b')"),
+        ("store.warn('a')", "store.warn('b')"),
+        ("x = 'a'", "x = 'b'"),
+    ],
+)
+def test_what_an_argument_of_a_message_does_and_what_is_no_message_counts(before, after):
+    assert statements_of(before) != statements_of(after)
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is, for edits; without the pocket's weights, which no stage's code is."""
+    copy = tmp_path_factory.mktemp("copy") / "lora_recipes"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "model"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("known") / "code.json"
+
+
+@pytest.fixture(scope="module")
+def unchanged(copied: Path, known: Path) -> dict[str, str]:
+    return stage_hashes(copied, known)
+
+
+@pytest.fixture
+def moved(copied: Path, known: Path, unchanged: dict[str, str]):
+    """Which stages' hashes an edit of one file moves. The file is as it was afterwards."""
+
+    def by(file: str, change: Callable[[str], str]) -> set[str]:
+        path = copied / file
+        old = path.read_text("utf-8")
+        new = change(old)
+        assert new != old
+        path.write_text(new, "utf-8")
+        try:
+            after = stage_hashes(copied, known)
+        finally:
+            path.write_text(old, "utf-8")
+        return {name for name in STAGES if unchanged[name] != after[name]}
+
+    return by
+
+
+def insert(before: str, added: str) -> Callable[[str], str]:
+    """Put lines before the first place where a text stands."""
+
+    def change(text: str) -> str:
+        assert before in text
+        return text.replace(before, added + before, 1)
+
+    return change
+
+
+def swap(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new, 1)
+
+    return change
+
+
+def flip(text: str) -> str:
+    """Another operator in the first sum or product that is no part of a message."""
+    before = statements(ast.parse(text))
+    for number in range(text.count("+") + text.count("*")):
+        tree = ast.parse(text)
+        found = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp)]
+        found = [n for n in found if isinstance(n.op, (ast.Add, ast.Mult))]
+        if number < len(found):
+            found[number].op = ast.Sub()
+            if statements(tree) != before:
+                return ast.unparse(tree)
+    raise AssertionError("there is no sum or product")
+
+
+def reword(text: str) -> str:
+    """Another word in the first `fix=` of a problem."""
+    return swap('fix="', 'fix="please ')(text)
+
+
+NEW_KEY = """    throw_away: Annotated[int, Field(ge=0), Off(0)] = 0
+    \"\"\"A key that nothing reads.\"\"\"
+
+"""
+
+MOVES_NOTHING = {
+    "a row of the speed table": ("plan/speeds.json", lambda text: text + " "),
+    "a GPU's peak": ("plan/duration.py", lambda text: text + "\nPEAK = 1\n"),
+    "a runtime key": ("recipe/sections/runtime.py", swap(
+        "    progress: Ann", '    loud: bool = False\n    """Whether."""\n\n    progress: Ann')),
+    "reading runtime": ("recipe/params.py", lambda text: text + "\nMORE = 1\n"),
+    "a key of train that is off": ("recipe/sections/train.py", insert("    repeats: Ann", NEW_KEY)),
+    "a key of sample that is off": ("recipe/sections/sample.py", insert("    seeds: ", NEW_KEY)),
+    "a bound": ("recipe/sections/compute.py", swap("le=1024", "le=2048")),
+    "help text": ("recipe/sections/lora.py", swap("Higher:", "More:")),
+    "an error of training": ("train/checkpoints.py", reword),
+    "an error of the adapter's file": ("adapter/file.py", reword),
+    "an error of the data": ("dataset/find.py", reword),
+    "an error of the base": ("base/locate.py", reword),
+    "an error of encoding": ("encode/text.py", reword),
+    "the layout of errors": ("errors.py", swap("  fix:     ", "  try:     ")),
+    "a reporter": ("reporting.py", lambda text: text + "\nMORE = 1\n"),
+    "a hint about YAML": ("recipe/yaml_hints.py", swap("there is a tab", "a tab is there")),
+    "a synonym": ("recipe/near.py", lambda text: text + "\nMORE = 1\n"),
+    "a rule": ("recipe/rules_train.py", lambda text: text + "\nMORE = 1\n"),
+    "how a command prints": ("console.py", flip),
+    "a command": ("provenance/trace.py", lambda text: text + "\nMORE = 1\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MOVES_NOTHING)
+def test_what_cannot_move_a_byte_reruns_no_stage(moved, name):
+    assert moved(*MOVES_NOTHING[name]) == set()
+
+
+ONE_OPERATOR = {
+    "diffusion/noise.py": {"train"},
+    "train/optim/adafactor.py": {"train"},
+    "train/data/stream.py": {"train"},
+    "adapter/inject.py": {"train", "sample"},
+    "encode/moments.py": {"encode"},
+    "dataset/geometry.py": {"dataset", "prepare"},
+    "dataset/captions.py": {"dataset"},
+    "dataset/png.py": {"prepare"},
+    "sample/draw.py": {"sample"},
+    "report/charts.py": {"report"},
+    "base/single_file.py": {"encode", "train", "sample"},
+}
+
+
+@pytest.mark.parametrize("file", ONE_OPERATOR)
+def test_one_operator_reruns_the_stages_that_compute_with_it_and_only_those(moved, file):
+    assert moved(file, flip) == ONE_OPERATOR[file]
+
+
+def test_a_config_counts_with_the_modules_that_name_its_folder(moved):
+    config = "base/configs/unet/config.json"
+    assert moved(config, lambda text: text + " ") == {"encode", "train", "sample"}
+
+
+def test_a_data_file_counts_with_the_modules_that_name_it_or_where_none_does_with_all(package):
+    (package / "deep/other.py").write_text("VALUE = 1\n")
+    edit(package / "stages/sample.py", "STAGE", "from lora_recipes.deep import other\nSTAGE")
+    before = stage_hashes(package)
+    (package / "deep/table.json").write_text("[2]")
+    nobodys = stage_hashes(package)
+    assert {name for name in STAGES if before[name] != nobodys[name]} == {"train", "sample"}
+    edit(package / "deep/helper.py", "2 * x", "2 * x, 'table.json'")
+    before = stage_hashes(package)
+    (package / "deep/table.json").write_text("[3]")
+    named = stage_hashes(package)
+    assert {name for name in STAGES if before[name] != named[name]} == {"train"}
+
+
+def test_every_data_file_of_the_package_is_named_by_a_module_beside_it():
+    folders = {file.parent for file in PACKAGE.rglob("*.py")}
+    assert len(folders) > 10
+    found = {folder.name: names for folder in folders if (names := unnamed_data(folder, HERE))}
+    assert found == {}
+
+
+def test_no_stage_reaches_what_foretells_or_what_reads_recipes():
+    for name in STAGES:
+        found = reached(name)
+        names = {file.relative_to(PACKAGE).as_posix() for file in found}
+        assert not [file for file in names if file.startswith(("plan/", "provenance/", "pocket/"))]
+        allowed = {
+            "__init__",
+            "data_folder",
+            "identity",
+            "resolved",
+            "schedule",
+            "words",
+            "yamlfile",
         }
-        for stage in STAGES
-    }
-    assert "train" in found["train"]
-    assert "sample" not in found["train"]
-    assert not {"train", "sample", "lora"} & found["encode"]
-    assert not {"train", "sample", "lora", "encode", "compute"} & found["prepare"]
+        recipe = {file.stem for file in found if file.parent == PACKAGE / "recipe"}
+        assert recipe <= allowed | {"hub_id"}, name
+
+
+# What is left out of the hashes is held to it, module by module.
+
+
+def test_the_sections_hold_declarations_only():
+    """Their values stand in resolved.yaml; what `Off` and `HeaderField` say may never change."""
+    for file in sorted((PACKAGE / "recipe" / "sections").glob("*.py")):
+        for node in ast.parse(file.read_text("utf-8")).body:
+            inside = node.body if isinstance(node, ast.ClassDef) else [node]
+            if file.stem == "section":  # the markers themselves, which compute nothing
+                inside = [item for item in inside if not isinstance(item, ast.FunctionDef)]
+            kinds = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
+            assert all(isinstance(item, kinds) for item in inside), f"{file.name}:{node.lineno}"
+
+
+def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
+    """DVC itself reruns a stage whose entry changed."""
+    taken = {name: list(imported(name, "lora_recipes.pipeline")) for name in STAGES}
+    assert sum(map(len, taken.values())) > 10
+    for name, names in taken.items():
+        row = stage(name)
+        paths = {*row.deps, *(output.path for output in row.outputs), pipeline.RESOLVED}
+        for constant in set(names) - {"stage", "TRAINED_SECTIONS"}:
+            value = getattr(pipeline, constant)
+            assert value in paths or value == pipeline.PARAMS, f"{name} takes {constant}"
+        assert "TRAINED_SECTIONS" not in names or row.sections == pipeline.TRAINED_SECTIONS
+
+
+def test_what_refuses_or_speaks_answers_with_words_only():
+    words = {"Problem | None", "list[Problem]", "str", "str | None", "Hint | None", "None", "bool"}
+    for file in ("recipe/length.py", "recipe/processes.py", "recipe/yaml_hints.py", "errors.py"):
+        tree = ast.parse((PACKAGE / file).read_text("utf-8"))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+        assert functions
+        for function in functions:
+            assert function.returns is not None
+            assert ast.unparse(function.returns) in words, f"{file}: {function.name}"
+
+
+def test_a_reporter_gives_nothing_back():
+    from lora_recipes.reporting import Bar, Reporter
+
+    answers = [Reporter.say, Reporter.warn, Bar.advance]
+    assert [function.__annotations__["return"] for function in answers] == ["None"] * 3
+
+
+def test_the_list_of_what_is_left_out_names_what_is_there():
+    assert [name for name in BYTE_FREE if not (PACKAGE / name).exists()] == []
+    # Of params, stages take `runtime` alone; tests/train/test_resume.py changes each of its keys.
+    for name in STAGES:
+        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime", "FILE"}
+
+
+def imported(name: str, module: str) -> Iterator[str]:
+    """What the modules of a stage import from one module."""
+    for file in reached(name):
+        if file.suffix == ".py":
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module == module:
+                    yield from (alias.name for alias in node.names)
 
 
 def test_what_is_remembered_gives_the_same_hashes_and_follows_every_edit(package, tmp_path):

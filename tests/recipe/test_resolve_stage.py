@@ -12,9 +12,10 @@ from ruamel.yaml import YAML
 
 from lora_recipes.errors import UserError
 from lora_recipes.provenance.packages import LIBRARIES
+from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.load import resolve
-from lora_recipes.recipe.params import data_folder, runtime
+from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare

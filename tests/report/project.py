@@ -24,10 +24,9 @@ RESOLVED: dict[str, Any] = {
     "base": {
         "model": "stabilityai/stable-diffusion-xl-base-1.0",
         "revision": "462165984030d82259a11f4367a4eed129e94a7b",
-        "vae": "base",
     },
-    "dataset": {"manifest": "unpinned", "trigger": "zwk", "class_word": "toy", "heldout": "none"},
-    "prepare": {"resolution": 1024, "crop": "none", "upscale": False},
+    "dataset": {"manifest": "unpinned", "trigger": "zwk", "class_word": "toy"},
+    "prepare": {"resolution": 1024, "crop": "none"},
     "encode": {"vae_precision": "fp32"},
     "lora": {"rank": 16, "alpha": 8.0, "targets": "attention"},
     "train": {
@@ -40,7 +39,6 @@ RESOLVED: dict[str, Any] = {
     },
     "sample": {
         "prompts": ["a photo of a {trigger} {class_word}", "a {trigger} {class_word} in the snow"],
-        "negative_prompt": "",
         "seeds": [0, 1],
         "steps": 25,
         "guidance": 5.0,
@@ -134,9 +132,8 @@ class Made:
             )  # fmt: skip
             prepared.append(
                 {
-                    "path": path, "role": role, "file": file, "pixels": sha256_bytes(data),
+                    "path": path, "file": file, "pixels": sha256_bytes(data),
                     "original_size": [900, 900], "crop": [0, 0], "size": [24, 24],
-                    "caption": caption, "repeats": 1,
                 }
             )  # fmt: skip
         _json(build / "manifest.json", {"schema": 1, "hash": "sha256:" + "a" * 64,

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import torch
 from diffusers import UNet2DConditionModel
 
+from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -22,7 +23,6 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.reporting import Quiet, Reporter
-from lora_recipes.tensors import write_tensors
 from tests.adapter.tiny import CONTEXT, POOLED, TIME
 
 SCHEDULE = SimpleNamespace(
@@ -59,32 +59,22 @@ def encode_pictures(
     stream = torch.Generator().manual_seed(3)
     images = []
     for number, role in enumerate(roles):
-        moments, text = f"moments/{number}.safetensors", f"text/{number}.safetensors"
         mean = torch.randn(4, size, size, generator=stream)
-        write_tensors(folder / moments, {"mean": mean, "std": torch.full_like(mean, 0.1)}, {})
+        moments = {"mean": mean, "std": torch.full_like(mean, 0.1)}
         tokens = torch.randn(77, CONTEXT, generator=stream)
-        pooled = torch.randn(POOLED, generator=stream)
-        write_tensors(folder / text, {"tokens": tokens, "pooled": pooled}, {})
+        text = {"tokens": tokens, "pooled": torch.randn(POOLED, generator=stream)}
         images.append(
-            {
-                "path": f"{number}.png",
-                "role": role,
-                "moments": moments,
-                "text": text,
-                "time_ids": [8 * size, 8 * size, 0, 0, 8 * size, 8 * size],
-                "caption": f"picture {number}",
-                "repeats": 1,
-                "tokens": 4,
-            }
+            Example(
+                path=f"{number}.png",
+                role=role,
+                repeats=1,
+                moments=write_file(folder, "moments", moments),
+                texts=(write_file(folder, "text", text),),
+                time_ids=(8 * size, 8 * size, 0, 0, 8 * size, 8 * size),
+            )
         )
-    index = {
-        "images": images,
-        "manifest": "sha256:" + "0" * 64,
-        "latent_scale": 0.5,
-        "prediction": prediction,
-        "components": {},
-    }
-    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n", "utf-8")
+    index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.5, prediction, {})
+    write_index(folder, index)
 
 
 def make_project(

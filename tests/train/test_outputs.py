@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lora_recipes.encode.store import read_index, write_file, write_index
+from lora_recipes.errors import UserError
 from lora_recipes.formats.arrays import read_arrays
 from lora_recipes.formats.hashes import identity, tensors_hash
 from lora_recipes.hashing import sha256_file
@@ -125,9 +128,37 @@ def test_the_fingerprint_changes_with_everything_that_bytes_depend_on(tmp_path: 
         fingerprint(settings | {"code": "sha256:2"}, tmp_path, around),
         *(fingerprint(settings, tmp_path, around | {key: "other"}) for key in around),
     ]
-    (tmp_path / "text" / "0.safetensors").write_bytes(b"other")
+    encode_pictures(tmp_path, ["train"], prediction="v_prediction")
     others.append(fingerprint(settings, tmp_path, around))
     assert len({first, *others}) == 1 + len(others)
+
+
+def test_the_fingerprint_reads_the_index_alone_and_another_picture_gives_another_index(
+    tmp_path: Path,
+):
+    encode_pictures(tmp_path, ["train"])
+    around = environment(torch.device("cpu"))
+    first = fingerprint({}, tmp_path, around)
+    [example] = read_index(tmp_path).images
+    for name in example.files:
+        (tmp_path / name).unlink()
+    assert fingerprint({}, tmp_path, around) == first
+    moments = {"mean": torch.zeros(4, 8, 8), "std": torch.zeros(4, 8, 8)}
+    other = replace(example, moments=write_file(tmp_path, "moments", moments))
+    write_index(tmp_path, replace(read_index(tmp_path), images=(other,)))
+    assert fingerprint({}, tmp_path, around) != first
+
+
+@pytest.mark.parametrize("kind", ["moments", "text"])
+def test_a_picture_or_text_that_was_damaged_or_edited_stops_the_training(tmp_path: Path, kind: str):
+    make_project(tmp_path)
+    [*_, file] = sorted((tmp_path / "build" / "encoded" / kind).iterdir())
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="was damaged or edited"):
+        run_stage(tmp_path)
+    assert not (tmp_path / "out" / "adapter.safetensors").exists()
 
 
 def test_the_environment_names_what_decides_the_bits():
