@@ -62,7 +62,7 @@ def _is_chosen(owners: tuple[BelongsTo, ...], leaves: Leaves) -> bool:
         value = leaves.get(
             owner.key, plain_value(off[owner.key].value) if owner.key in off else None
         )
-        if not owner.met_by(value):
+        if value is None or not owner.met_by(value):
             return False
     return True
 
