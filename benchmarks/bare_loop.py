@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base.load import load_scheduler, load_unet
 from lora_recipes.diffusion.noise import alphas_cumprod
 from lora_recipes.encode.store import load_moments, load_text, read_index
@@ -44,8 +44,9 @@ def train(root: Path, steps: int) -> float:
         schedule.beta_start, schedule.beta_end, schedule.num_train_timesteps, schedule.beta_schedule
     )
     unet = load_unet(recipe.base, root, torch.float32, torch.device("cpu"))
-    inject.inject(unet, recipe.lora, settings.seed)
-    weights = [weight for _, weight in inject.adapter_parameters(unet)]
+    adapted = Adapted({"unet": unet})
+    adapted.inject(recipe.lora, settings.seed)
+    weights = list(adapted.parameters().values())
     optimizer = torch.optim.AdamW(
         weights,
         lr=float(settings.learning_rate),

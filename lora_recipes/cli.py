@@ -21,12 +21,19 @@ from typing import Any
 from lora_recipes import __version__
 from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.pipeline import NAMES as STAGES
+from lora_recipes.printable import json_text, streams
+from lora_recipes.text import aligned, counted
 
 Command = Callable[[argparse.Namespace, Path], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; the exit code. Whatever it prints, a stranger's names too, is printable."""
+    with streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     options, unknown = _parser().parse_known_args(arguments)
@@ -35,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
-        if _speaks():
+        if _prints():
             for problem in error.problems:
                 print(problem, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        if _speaks():
-            goes_on = "; `dvc repro` goes on from the last checkpoint"
-            print("stopped" + (goes_on if options.command is stage else ""), file=sys.stderr)
+        if _prints():
+            resume = "; `dvc repro` resumes from the last checkpoint"
+            print("stopped" + (resume if options.command is stage else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:
         with contextlib.suppress(OSError):
@@ -79,7 +86,7 @@ def validate(options: argparse.Namespace, root: Path) -> int:
             print(f"{title}: not valid")
             continue
         warnings += [p for p in found if p not in warnings]
-        print(f"{title}: valid" + (f", {_count(len(found), 'warning')}" if found else ""))
+        print(f"{title}: valid" + (f", {counted(len(found), 'warning')}" if found else ""))
     for problem in warnings:
         print(problem if options.strict else f"warning: {problem}", file=sys.stderr)
     for problem in errors:
@@ -100,7 +107,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.machine import absent_device
     from lora_recipes.plan.preflight import outlook
     from lora_recipes.plan.training import make_plan
-    from lora_recipes.provenance.pipeline import stage_plans
+    from lora_recipes.provenance.pipeline import stage_plans, table
     from lora_recipes.recipe.load import resolve
     from lora_recipes.stages.resolve import absent_base, resolved_document
 
@@ -110,17 +117,16 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     data = outlook(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
-    if data.images == 0:
+    if data.repeats == []:
         raise UserError(data.problems)
-    print("stages")
     document = resolved_document(root, resolved)
-    for stage in stage_plans(root, document):
-        print(stage)
-    if absent := absent_base(document, root):
-        print(f"{'base model':14}{absent}")
-    if absent := absent_device(resolved.recipe.compute.device):
-        print(f"{'device':14}{absent}")
-    print(make_plan(resolved, data.images, root, pictures=data.pictures))
+    print("\n".join(["stages", *table(stage_plans(root, document))]))
+    rows = [
+        ("base model", absent_base(document, root)),
+        ("device", absent_device(resolved.recipe.compute.device)),
+        *make_plan(resolved, data.repeats, root).rows(),
+    ]
+    print("\n".join(aligned((name, text) for name, text in rows if text)))
     if data.problems:
         print("`dvc repro` would stop at this:", file=sys.stderr)
         raise UserError(data.problems)
@@ -142,7 +148,7 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     write_listing(root, manifest)
     file = write_pin(root, options.recipe, manifest.hash)
     print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
-    print(f"{_count(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    print(f"{counted(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
     return 0
 
 
@@ -157,7 +163,7 @@ def stage(options: argparse.Namespace, root: Path) -> int:
     # most of what a stage makes stays, or is counted down: rarely look for garbage
     gc.enable()
     gc.set_threshold(50_000)
-    report = reporter(_progress(root)) if _speaks() else Quiet()
+    report = reporter(_progress(root)) if _prints() else Quiet()
     before(options.name, root, report)
     module: Any = importlib.import_module(f"lora_recipes.stages.{options.name}")
     module.run(root, report)
@@ -186,18 +192,18 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         verdict = verify(root, wanted, PlainReporter())
     except CannotTell as error:
         if options.json:
-            print(_json(cannot_tell(options.revision, error)))
+            print(json_text(cannot_tell(options.revision, error)))
         raise
     if options.json:
-        print(_json(verdict.as_dict()))
+        print(json_text(verdict.as_dict()))
     else:
         print(verdict.text())
     return 1 if verdict.differing else 0
 
 
-def _speaks() -> bool:
-    """Of several processes that train together, one on each machine speaks."""
-    from lora_recipes.train.distributed.world import local_rank
+def _prints() -> bool:
+    """Of several processes that train together, only the first of each machine prints."""
+    from lora_recipes.train.distributed.ranks import local_rank
 
     return local_rank(os.environ) == 0
 
@@ -212,7 +218,7 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.formats.table import table
 
     facts = look(Path(options.file))
-    print(_json(facts.as_dict()) if options.json else table(facts))
+    print(json_text(facts.as_dict()) if options.json else table(facts))
     return 0
 
 
@@ -240,14 +246,8 @@ def diff(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.provenance.difference import compare
 
     found = compare(root, options.before, options.after)
-    print(_json(found.as_dict()) if options.json else found.text())
+    print(json_text(found.as_dict()) if options.json else found.text())
     return 0
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _progress(root: Path) -> str:
@@ -257,10 +257,6 @@ def _progress(root: Path) -> str:
         return str(runtime(root).progress)
     except UserError:
         return "auto"  # resolve is about to name the mistake properly
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from lora_recipes.printable import printable, raw
 from lora_recipes.reporting import Bar, Reporter
 
 QUIET_SECONDS = 5.0
@@ -55,13 +56,15 @@ class RichReporter:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        # rich steers the terminal itself, so it gets the bare stream and texts made printable here
+        self._console = Console(file=raw(sys.stderr), highlight=False)
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        self._console.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        shown = f"warning: {printable(text)}"
+        self._console.print(shown, style="yellow", markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
@@ -75,7 +78,7 @@ class RichReporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=False) as progress:
-            task = progress.add_task(title, total=total, completed=done, figures="")
+            task = progress.add_task(printable(title), total=total, completed=done, figures="")
             yield _RichBar(progress, task)
 
 
@@ -85,7 +88,7 @@ class _RichBar:
 
     def advance(self, count: int = 1, **figures: str) -> None:
         shown = " · ".join(f"{name.replace('_', ' ')} {text}" for name, text in figures.items())
-        update = {"figures": shown} if figures else {}
+        update = {"figures": printable(shown)} if figures else {}
         self._progress.update(self._task, advance=count, **update)
 
 

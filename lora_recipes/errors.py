@@ -7,6 +7,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where something stands in a file that the user wrote. Printed as `params.yaml:4`."""
+
+    file: str
+    line: int = 0
+    """The first is 1; 0 means the file as a whole."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
 class Problem:
     """One thing that the user has to fix.
 
@@ -26,8 +38,8 @@ class Problem:
     allowed: str = ""
     """What would be right. Empty where the fix says it all."""
 
-    where: str = ""
-    """File and line, `params.yaml:4`, or the file alone."""
+    where: Place | str = ""
+    """File and line, or the file alone."""
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what

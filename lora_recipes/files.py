@@ -64,6 +64,41 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+@contextlib.contextmanager
+def all_or_nothing(*paths: Path) -> Iterator[None]:
+    """Old files and folders of these names go first; if anything fails, no new one stays."""
+    for path in paths:
+        remove(path)
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            remove(path)
+        raise
+
+
+@contextlib.contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `path` on success and is gone on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        remove(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_temporaries(folder: Path, name: str = "", older_than: float = ABANDONED_SECONDS) -> None:
     """Delete what killed processes left half-written in a folder, not in those below it.
 
@@ -76,10 +111,7 @@ def remove_temporaries(folder: Path, name: str = "", older_than: float = ABANDON
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # another process may be quicker
             if time.time() - path.lstat().st_mtime >= older_than:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+                remove(path)
 
 
 def own_folder(root: Path) -> Path:

@@ -137,7 +137,7 @@ STAGES: tuple[Stage, ...] = (
         sections=(),
         deps=(RESOLVED, MANIFEST, IMAGES, ADAPTER, SNAPSHOTS, RECORD, LOSSES, SAMPLES),
         outputs=(StageOutput(PAGE), StageOutput(FIGURES, "metrics", "cache: false")),
-        packages=("pillow",),
+        packages=("jinja2", "pillow"),
     ),
 )
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import atomic_file
+from lora_recipes.printable import line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +32,9 @@ LENGTH = 8
 
 SMALLEST_HEADER, LARGEST_HEADER = len("{}"), 100_000_000
 """Bytes. The format's own limit, so that a damaged length cannot ask for all memory."""
+
+MOST_AXES, MOST_NUMBERS = 32, 2**48
+"""Of one tensor. What numpy can always hold; no file comes near."""
 
 _OTHERS = (
     (
@@ -116,10 +122,15 @@ def header_bytes(header: Mapping[str, Any]) -> bytes:
 def read_header(path: Path) -> Header:
     """Read and check a file's header; needs no torch and reads none of the tensors.
 
+    A name or text may hold half of a surrogate pair, as JSON allows: it stays one in the answer.
+
     Raises:
-        UserError: there is no such file, it is no safetensors file, or it is cut off.
+        UserError: there is no such file, it is no safetensors file, it is cut off, or its header
+            says a thing twice.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise _problem(path, "is a pipe or a device, not a file")  # it could wait for ever
         with path.open("rb") as file:
             return _parse(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
@@ -138,10 +149,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: as `read_header`.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     read_header(path)
-    tensors: dict[str, Tensor] = load(path.read_bytes())
+    try:
+        tensors: dict[str, Tensor] = load(path.read_bytes())
+    except (SafetensorError, KeyError) as error:  # an unknown type of number, half a character
+        raise _foreign(path) from error
     return tensors
 
 
@@ -156,14 +171,17 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     if len(text) < length:
         raise _truncated(path, size, LENGTH + length)
     try:
-        fields = json.loads(text)
+        fields = json.loads(text.decode("utf-8"), object_pairs_hook=_object)
         metadata = fields.pop("__metadata__", {})
         entries = {
             name: Entry(field["dtype"], tuple(field["shape"]), *field["data_offsets"])
             for name, field in fields.items()
         }
         sound = _is_sound(entries) and all(isinstance(v, str) for v in metadata.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _Twice as error:
+        what = f"its header says {line(str(error))} twice, and programs differ in which one counts"
+        raise _problem(path, what) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _foreign(path) from error
     if not sound:
         raise _foreign(path)
@@ -175,8 +193,22 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     return Header(metadata, entries, LENGTH + length)
 
 
+class _Twice(Exception):
+    """A key that an object of the header has twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise _Twice(counts.most_common(1)[0][0])
+    return found
+
+
 def _is_sound(entries: Mapping[str, Entry]) -> bool:
     """Whether the tensors lie one behind another and each is as long as its shape says."""
+    if not all(map(_is_plain, entries.values())):
+        return False
     position = 0
     for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
         width = BYTES_PER_VALUE.get(entry.dtype)
@@ -189,27 +221,29 @@ def _is_sound(entries: Mapping[str, Entry]) -> bool:
     return True
 
 
+def _is_plain(entry: Entry) -> bool:
+    """Whether shape and offsets are whole numbers, not negative, that a tensor can have."""
+    if len(entry.shape) > MOST_AXES:
+        return False
+    numbers = (entry.start, entry.end, *entry.shape)
+    if not all(type(n) is int and n >= 0 for n in numbers):  # True is an int too
+        return False
+    return isinstance(entry.dtype, str) and math.prod(n or 1 for n in entry.shape) <= MOST_NUMBERS
+
+
 def _foreign(path: Path, first: bytes = b"") -> UserError:
     for beginnings, what, fix in _OTHERS:
         if first.startswith(beginnings):
             return UserError(Problem(where=str(path), what=what, fix=fix))
-    return UserError(
-        Problem(
-            where=str(path),
-            what="is not a safetensors file, or its header is damaged",
-            fix="fetch or make the file again",
-        )
-    )
+    return _problem(path, "is not a safetensors file, or its header is damaged")
 
 
 def _truncated(path: Path, size: int, expected: int) -> UserError:
-    return UserError(
-        Problem(
-            where=str(path),
-            what=f"is cut off: {size:,} of {expected:,} bytes",
-            fix="fetch or make the file again",
-        )
-    )
+    return _problem(path, f"is cut off: {size:,} of {expected:,} bytes")
+
+
+def _problem(path: Path, what: str) -> UserError:
+    return UserError(Problem(where=str(path), what=what, fix="fetch or make the file again"))
 
 
 def _kind(tensor: Tensor) -> str:

@@ -50,7 +50,7 @@ def test_plan_says_that_the_base_model_is_not_here(
     assert cli.main(["plan"]) == 0
     assert capsys.readouterr().out.splitlines()[:2] == [
         "stages",
-        "base model    stabilityai/stable-diffusion-xl-base-1.0: not on this machine, or not "
+        "base model  stabilityai/stable-diffusion-xl-base-1.0: not on this machine, or not "
         "whole; resolve downloads it or, offline, fails",
     ]
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\n")
@@ -66,7 +66,7 @@ def test_plan_says_that_the_gpu_is_not_here(
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\ncompute: {device: cuda}\n")
     assert cli.main(["plan"]) == 0
     told = (
-        "device        nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before "
+        "device   nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before "
         "it encodes"
     )
     assert (told in capsys.readouterr().out.splitlines()) == (card is None)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.files import ABANDONED_SECONDS, TEMPORARY, remove_temporaries
+from lora_recipes.files import (
+    ABANDONED_SECONDS,
+    TEMPORARY,
+    all_or_nothing,
+    fresh_folder,
+    remove_temporaries,
+)
 from lora_recipes.stages.check import clear_up
 from lora_recipes.tensors import write_tensors
 
@@ -121,11 +127,51 @@ def test_a_project_without_any_of_these_folders_is_clear(tmp_path: Path):
 
 def test_temporary_names_are_those_that_the_writers_use(tmp_path: Path, monkeypatch):
     """The pattern fits what `atomic_file` and `fresh_folder` really make."""
-    from lora_recipes.sample.folder import fresh_folder
-
     with fresh_folder(tmp_path / "samples") as folder:
         assert folder.match(TEMPORARY)
     seen = []
     monkeypatch.setattr(Path, "replace", lambda self, target: seen.append(self))
     write_tensors(tmp_path / "x.safetensors", {}, {})
     assert seen[0].match(TEMPORARY)
+
+
+def test_a_fresh_folder_takes_the_olds_place_only_when_it_is_complete(tmp_path: Path):
+    old = tmp_path / "samples"
+    old.mkdir()
+    (old / "old.png").touch()
+
+    def fail_halfway() -> None:
+        with fresh_folder(old) as folder:
+            (folder / "half.png").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert [path.name for path in tmp_path.rglob("*")] == ["samples", "old.png"]
+
+    with fresh_folder(old) as folder:
+        (folder / "new.png").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["samples", "new.png"]
+
+
+def test_of_all_or_nothing_old_files_go_first_and_new_ones_if_anything_fails(tmp_path: Path):
+    file, folder, other = tmp_path / "a.json", tmp_path / "b", tmp_path / "other"
+    for path in (file, other):
+        path.touch()
+    folder.mkdir()
+    (folder / "old.png").touch()
+
+    def fail_halfway() -> None:
+        with all_or_nothing(file, folder, tmp_path / "never"):
+            assert list(tmp_path.iterdir()) == [other]
+            (folder / "deep").mkdir(parents=True)
+            file.touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway()
+    assert list(tmp_path.iterdir()) == [other]
+
+    with all_or_nothing(file, folder):
+        file.touch()
+    assert sorted(tmp_path.iterdir()) == [file, other]

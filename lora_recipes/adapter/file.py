@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lora_recipes.adapter import metadata as fields_of
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.tensors import Header, read_header, read_tensors, write_tensors
+from lora_recipes.text import counted, first_few
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
     Args:
         path: where to. An older file is replaced only when the new one is complete.
-        tensors: float32, as `inject.adapter_tensors` gives them.
+        tensors: float32, as `Adapted.tensors` gives them.
         metadata: as `metadata.build` gives it.
 
     Raises:
@@ -49,12 +50,12 @@ def _refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     modules = sorted({name.split(".")[0] for name in broken})
     if not modules:
         return
-    named = ", ".join([*modules[:_NAMED], *(["…"] if len(modules) > _NAMED else [])])
-    count = "1 module holds" if len(modules) == 1 else f"{len(modules)} modules hold"
+    named = first_few(modules, _NAMED)
+    holding = counted(len(modules), "module holds", "modules hold")
     raise UserError(
         Problem(
             where=str(path),
-            what=f"not written: {count} weights that are not finite ({named})",
+            what=f"not written: {holding} weights that are not finite ({named})",
             allowed="finite numbers",
             fix="lower train.learning_rate, or set train.max_grad_norm: 1, and train again",
         )

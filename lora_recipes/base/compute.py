@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import subprocess
@@ -133,3 +134,10 @@ def _device(name: str) -> torch.device:
             )
         )
     return torch.device(name)
+
+
+def free_memory() -> None:
+    """Give a dropped model's memory back before the next one is loaded."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -19,6 +19,7 @@ from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
+from lora_recipes.text import counted, first_few
 
 NAMED = 8
 """Files that a message names before it says how many more there are."""
@@ -64,7 +65,7 @@ def build(
     texts, more = captions(folder, found, dataset)
     problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
     if problems:
-        raise UserError(sorted(problems, key=lambda problem: problem.where))
+        raise UserError(sorted(problems, key=lambda problem: str(problem.where)))
     images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
     _tell(found, images, facts, dataset, report)
     return make(images)
@@ -90,10 +91,9 @@ def repeats_of(entry: DataFile) -> int:
     return named[0] if named and entry.role == TRAIN else 1
 
 
-def names(paths: list[str]) -> str:
-    """A list of files for a message: the first few by name."""
-    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return ", ".join(paths[:NAMED]) + more
+def names(items: list[str]) -> str:
+    """A list for a message: the first few by name."""
+    return first_few(items, NAMED)
 
 
 def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
@@ -124,11 +124,11 @@ def _tell(
         for note in facts[path].notes:
             notes[note].append(path)
     for note, paths in sorted(notes.items()):
-        report.say(f"{_count(len(paths), 'picture')} {note}: {names(paths)}")
+        report.say(f"{counted(len(paths), 'picture')} {note}: {names(paths)}")
     _tell_words(images, dataset, report)
     empty = [image.path for image in images if not image.caption]
     if empty:
-        report.warn(f"{_count(len(empty), 'caption')} without a word: {names(empty)}")
+        report.warn(f"{counted(len(empty), 'caption')} without a word: {names(empty)}")
     if unused(found):
         report.warn(f"texts that belong to no picture, not used: {names(unused(found))}")
     _tell_left_out(found, report)
@@ -145,8 +145,7 @@ def _tell_counts(images: list[Image], report: Reporter) -> None:
     smallest = min(images, key=lambda image: (image.width * image.height, image.path))
     report.say(
         "shapes: "
-        + ", ".join(f"{name} ({count})" for name, count in shapes.most_common(NAMED))
-        + (", …" if len(shapes) > NAMED else "")
+        + names([f"{name} ({count})" for name, count in shapes.most_common()])
         + f"; the smallest is {smallest.path}, {smallest.width}×{smallest.height}"
     )
     told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
@@ -178,7 +177,7 @@ def _tell_folders(found: Found, report: Reporter) -> None:
         if entry.role == TRAIN and folder_repeats(entry.path):
             repeats[repeats_of(entry)] += 1
     for number, count in sorted(repeats.items()):
-        text = f"{_count(count, 'picture')} repeated {number} times, as the folder's name says"
+        text = f"{counted(count, 'picture')} repeated {number} times, as the folder's name says"
         if number > MANY_REPEATS:
             report.warn(f"{text}; rename the folder if {number} is not a number of repeats")
         else:
@@ -218,7 +217,3 @@ def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
         else:
             (same if pair.exact else near).append(shown)
     return [f"{kind}: {names(shown)}" for kind, shown in kinds.items() if shown]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

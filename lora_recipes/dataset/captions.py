@@ -18,6 +18,7 @@ from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
 from lora_recipes.dataset.roles import OTHERS
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.words import fill
 
 
 @dataclass(frozen=True)
@@ -196,11 +197,8 @@ def _from_template(
         )
     if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
         problems.append(_without(folder, own, "dataset.trigger is none"))
-    words = {"trigger": dataset.trigger, "class_word": dataset.class_word}
-    text = dataset.template
-    for key, word in words.items():
-        text = text.replace("{" + key + "}", "" if word == "none" else word)
-    return {path: Caption(tidy(text), "template") for path in own}, problems
+    text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
+    return {path: Caption(text, "template") for path in own}, problems
 
 
 def _without(folder: Path, paths: list[str], why: str) -> Problem:

@@ -9,7 +9,6 @@ one (41 photos; median 52, worst 38).
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import write_bytes, write_text
+from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
@@ -64,10 +63,9 @@ def prepare(
     if problems := size_problems(sizes, settings, report):
         raise UserError(problems)
     files = _locate(folder, pictures)
-    shutil.rmtree(out, ignore_errors=True)
     tasks = [(picture, files[picture.path]) for picture in pictures]
     processes = worth_having([width * height for width, height in sizes.values()])
-    try:
+    with all_or_nothing(out):
         with (
             report.bar("preparing pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
@@ -79,9 +77,6 @@ def prepare(
         index = {"images": entries}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
         write_text(out / "index.json", text + "\n")
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
 
 
 @dataclass(frozen=True)

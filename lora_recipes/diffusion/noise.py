@@ -6,10 +6,20 @@ abar: the share of the signal's variance that is left, alphas_cumprod; 1 clean, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.recipe.sections.train import Train
+
+Draw = Callable[..., Tensor]
+"""From a purpose and the shape of one sample to [B, *shape] standard normal numbers."""
+
+Noise = Callable[[Draw, Sequence[int]], Tensor]
+"""From draws and the shape of one sample, (C, H, W), to [B, C, H, W] noise."""
 
 
 def alphas_cumprod(
@@ -79,6 +89,28 @@ def offset_noise(unit_BCHW: Tensor, offset: float, unit_BC: Tensor) -> Tensor:
     Source: N. Guttenberg 2023, "Diffusion with offset noise", crosslabs.org.
     """
     return unit_BCHW + offset * unit_BC[:, :, None, None]
+
+
+def gaussian(draw: Draw, shape: Sequence[int]) -> Tensor:
+    """Independent standard normal numbers: [B, C, H, W]. Ho et al. 2020, arXiv:2006.11239."""
+    return draw("noise", *shape)
+
+
+def with_offset(draw: Draw, shape: Sequence[int], offset: float) -> Tensor:
+    """`gaussian` noise with the offset of `offset_noise`, from a draw of its own."""
+    return offset_noise(gaussian(draw, shape), offset, draw("offset", shape[0]))
+
+
+NOISES: dict[str, Callable[[Train], Noise]] = {
+    "gaussian": lambda train: gaussian,
+    "offset": lambda train: partial(with_offset, offset=train.noise_offset),
+}
+"""The kinds of noise, with their settings of the recipe bound."""
+
+
+def noise_of(train: Train) -> Noise:
+    """The recipe's noise: its strength, not a word, says whether there is an offset."""
+    return NOISES["offset" if train.noise_offset else "gaussian"](train)
 
 
 def add_noise(latents_BCHW: Tensor, noise_BCHW: Tensor, abar_B: Tensor) -> Tensor:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lora_recipes.base.compute import DTYPES, device_name, set_up
+from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.facts import read_facts
 from lora_recipes.base.load import TOKENS, load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate
@@ -22,6 +19,7 @@ from lora_recipes.encode.pictures import PreparedPicture
 from lora_recipes.encode.reuse import Encoded, Reuse
 from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
 from lora_recipes.encode.text import encode_caption
+from lora_recipes.files import all_or_nothing
 from lora_recipes.pipeline import stage
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -86,7 +84,7 @@ def encode(
     facts = read_facts(located)
     hashes = component_hashes(located, places.own / "hashes.json")
     device = set_up(settings.compute).device
-    with _fresh(places.out):
+    with all_or_nothing(places.out):
         moments = _run(_moments(pictures, settings, places, device, hashes), places, report)
         texts = _run(_texts(pictures, settings, places, device, hashes), places, report)
         images = tuple(
@@ -196,7 +194,7 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
                 keep(source, encoded)
                 bar.advance()
         del model
-        _free()
+        free_memory()
     report.say(f"{work.what}: {len(new)} encoded, {len(work.items) - len(new)} known")
     return written
 
@@ -210,22 +208,3 @@ def _example(picture: PreparedPicture, moments: Written, text: Written) -> Examp
         texts=(text.name,),
         time_ids=picture.time_ids,
     )
-
-
-@contextmanager
-def _fresh(folder: Path) -> Iterator[None]:
-    """An empty folder, gone again if what follows fails."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _free() -> None:
-    """Give a dropped model's memory back before the next one is loaded."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

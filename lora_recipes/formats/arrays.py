@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.printable import line
 from lora_recipes.tensors import Entry, Header, read_header
 
 Array = NDArray[Any]
@@ -35,11 +36,11 @@ def read_arrays(path: Path) -> tuple[Header, dict[str, Array]]:
         UserError: as `read_header`, or a tensor has a type that is not known here.
     """
     header = read_header(path)
-    data = path.read_bytes()[header.data_start :]
+    data = memoryview(path.read_bytes())[header.data_start :]
     return header, {name: _array(path, name, e, data) for name, e in header.entries.items()}
 
 
-def _array(path: Path, name: str, entry: Entry, data: bytes) -> Array:
+def _array(path: Path, name: str, entry: Entry, data: memoryview) -> Array:
     raw = data[entry.start : entry.end]
     if entry.dtype in _PLAIN:
         values: Array = np.frombuffer(raw, _PLAIN[entry.dtype])
@@ -51,7 +52,8 @@ def _array(path: Path, name: str, entry: Entry, data: bytes) -> Array:
         raise UserError(
             Problem(
                 where=str(path),
-                what=f"tensor {name} has the type {entry.dtype}, which is not known here",
+                what=f"tensor {line(name)} has the type {line(entry.dtype)}, "
+                "which is not known here",
                 allowed=", ".join([*_PLAIN, "BF16", *_EIGHT_BITS]),
                 fix="convert the file to float32 with the tool that wrote it",
             )

@@ -1,12 +1,14 @@
 """How far two adapters lie apart: in their numbers, and in what they add to the base. No torch.
 
 A module adds ΔW, for LoRA alpha / rank · up · down, to a weight. Two adapters with other factors
-can add the same, so the drift of ΔW is what a picture sees. DoRA's magnitudes count as numbers
-only: what they do depends on the base.
+can add the same, and two with the same factors different things, where alpha stands in a header or
+in peft's configuration beside the file; so the drift of ΔW is what a picture sees. DoRA's
+magnitudes count as numbers only: what they do depends on the base.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +17,19 @@ from typing import Any
 import numpy as np
 
 from lora_recipes.formats.arrays import Array, read_arrays
-from lora_recipes.formats.delta import delta, distance
-from lora_recipes.formats.layout import layout
+from lora_recipes.formats.delta import delta, distance, scale
+from lora_recipes.formats.layout import Module, layout
+from lora_recipes.formats.matrix import Matrix, TooLargeError
+from lora_recipes.formats.methods import ELSEWHERE, INCOMPLETE, UNKNOWN
+from lora_recipes.formats.scale import NONE, Scales, read_scales
+from lora_recipes.printable import line
+from lora_recipes.text import aligned, first_few
 
 SHOWN = 5
 """Modules in the table: the worst."""
+
+_NOT_IN_DELTA = ("m", "diff_b", "b_norm")
+"""Roles of tensors that change something else than a weight, or that act on the base."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,11 @@ class Drift:
     """Over all numbers of the tensors that both have in the same shape."""
     delta_relative_l2: float
     """Over the ΔW of all modules; a module that only one file has counts as 0 in the other."""
+    scales: tuple[tuple[float, float, int], ...]
+    """Scale before, scale after, and in how many modules, where alpha / rank is another."""
+    untold: tuple[str, ...]
+    """Modules with tensors that differ and of which ΔW tells nothing, or not all: of a method that
+    depends on the base or is not known, or too large; DoRA's, where magnitudes differ; biases."""
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     reshaped: tuple[str, ...]
@@ -77,29 +92,37 @@ class Drift:
 
     def table(self) -> str:
         """A few lines for people, the summary first."""
-        if self.is_none:
+        if self.is_none and not self.modules:
             return "the tensors are equal, number by number"
         partly = self.only_before or self.only_after or self.reshaped
         both = " that both have in the same shape" if partly else ""
-        lines = [
+        but = f", without {len(self.untold):,} modules" if self.untold else ""
+        numbers = (
             f"{self.differs:,} of {self.of:,} numbers{both} differ, by {self.max_abs:.3g} at most; "
-            f"relative L2 {self.relative_l2:.3g}",
-            f"what they add to the base (ΔW): relative L2 {self.delta_relative_l2:.3g}",
+            f"relative L2 {self.relative_l2:.3g}"
+        )
+        lines = [
+            "the tensors are equal, number by number, but not their scales"
+            if self.is_none
+            else numbers,
+            f"what they add to the base (ΔW{but}): relative L2 {self.delta_relative_l2:.3g}",
         ]
         worst = self.modules[:SHOWN]
-        lines += [f"  {m.relative_l2:<9.3g} {m.module}" for m in worst]
+        lines += aligned([(f"{m.relative_l2:.3g}", line(m.module)) for m in worst], indent="  ")
         if any(np.isinf(m.relative_l2) for m in worst):
             lines.append("  (inf: the first adds nothing there, or a number is infinite)")
         if len(self.modules) > SHOWN:
             lines.append(f"  … and {len(self.modules) - SHOWN} more modules")
+        for old, new, count in self.scales[:SHOWN]:
+            lines.append(f"scale (alpha / rank): {old:.4g} → {new:.4g} in {count:,} modules")
         for title, names in (
+            ("differ too, by what ΔW does not tell", self.untold),
             ("only in the first", self.only_before),
             ("only in the second", self.only_after),
             ("of another shape", self.reshaped),
         ):
             if names:
-                rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-                lines.append(f"{title}: {names[0]}{rest}")
+                lines.append(f"{title}: {first_few([line(name) for name in names], 1)}")
         return "\n".join(lines)
 
 
@@ -109,33 +132,43 @@ def drift(before: Path, after: Path) -> Drift:
     Raises:
         UserError: a file is missing, cut off, or no safetensors file.
     """
-    return drift_of(read_arrays(before)[1], read_arrays(after)[1])
+    (header, old), (other, new) = read_arrays(before), read_arrays(after)
+    scales = read_scales(before, header.metadata), read_scales(after, other.metadata)
+    return drift_of(old, new, scales)
 
 
-def drift_of(before: Mapping[str, Array], after: Mapping[str, Array]) -> Drift:
-    """Compare two adapters' tensors by name."""
+def drift_of(
+    before: Mapping[str, Array],
+    after: Mapping[str, Array],
+    scales: tuple[Scales, Scales] = (NONE, NONE),
+) -> Drift:
+    """Compare two adapters' tensors by name, and what they add at the scales that are stated."""
     shared = [name for name in sorted(before) if name in after]
     same = [name for name in shared if before[name].shape == after[name].shape]
-    pairs = {name: (_wide(before[name]), _wide(after[name])) for name in same}
+    tensors, apart, size = [], 0.0, 0.0
     with np.errstate(invalid="ignore", over="ignore"):
-        tensors = [_tensor(name, *pair) for name, pair in pairs.items()]
-        apart = np.sqrt(sum(_square(new - old) for old, new in pairs.values()))
-        size = np.sqrt(sum(_square(old) for old, _ in pairs.values()))
-        modules, delta = _modules(before, after)
+        for name in same:
+            old, new = _wide(before[name]), _wide(after[name])
+            tensors.append(_tensor(name, old, new))
+            apart += _square(new - old)
+            size += _square(old)
+        added = _modules(before, after, scales)
     return Drift(
         tensors=tuple(tensor for tensor in tensors if tensor.differs),
-        modules=modules,
+        modules=added.modules,
         differs=sum(tensor.differs for tensor in tensors),
         of=sum(tensor.of for tensor in tensors),
         max_abs=_largest([tensor.max_abs for tensor in tensors]),
-        relative_l2=_ratio(apart, size),
-        delta_relative_l2=delta,
+        relative_l2=_ratio(np.sqrt(apart), np.sqrt(size)),
+        delta_relative_l2=added.relative_l2,
+        scales=added.scales,
+        untold=added.untold,
         only_before=tuple(sorted(set(before) - set(after))),
         only_after=tuple(sorted(set(after) - set(before))),
         reshaped=tuple(
             f"{name}: {list(before[name].shape)} → {list(after[name].shape)}"
             for name in shared
-            if name not in pairs
+            if before[name].shape != after[name].shape
         ),
     )
 
@@ -151,23 +184,79 @@ def _tensor(name: str, old: Array, new: Array) -> TensorDrift:
     )
 
 
+@dataclass(frozen=True)
+class _Added:
+    """How far apart lies what two files add to the base; as the fields of `Drift`."""
+
+    modules: tuple[ModuleDrift, ...]
+    relative_l2: float
+    scales: tuple[tuple[float, float, int], ...]
+    untold: tuple[str, ...]
+
+
 def _modules(
-    before: Mapping[str, Array], after: Mapping[str, Array]
-) -> tuple[tuple[ModuleDrift, ...], float]:
+    before: Mapping[str, Array], after: Mapping[str, Array], scales: tuple[Scales, Scales]
+) -> _Added:
     """The modules whose ΔW differs, worst first, and the drift of all together."""
     olds, news = ({m.name: m for m in layout(tensors).modules} for tensors in (before, after))
-    found, apart, size = [], 0.0, 0.0
+    found, untold, apart, size = [], [], 0.0, 0.0
+    factors: Counter[tuple[float, float]] = Counter()
     for name in sorted({*olds, *news}):
-        old = delta(olds[name], before) if name in olds else None
-        new = delta(news[name], after) if name in news else None
-        difference, base = distance(old, new), distance(None, old)
+        one, two = olds.get(name), news.get(name)
+        try:
+            old, new = (
+                None if module is None else delta(module, arrays, stated)
+                for module, arrays, stated in zip((one, two), (before, after), scales, strict=True)
+            )
+            difference, base = distance(old, new), distance(None, old)
+        except (TooLargeError, MemoryError):
+            old = new = None
+            difference = base = 0.0
+        if _is_untold(one, old, two, new) and not _equal(one, before, two, after):
+            untold.append(name)
         apart += difference**2
         size += base**2
         if difference != 0:
             found.append(ModuleDrift(name, _ratio(difference, base)))
+        if one is not None and two is not None and old is not None and new is not None:
+            factors[(scale(one, before, scales[0]), scale(two, after, scales[1]))] += 1
     # NaN sorts nowhere: it is the worst of all
     found.sort(key=lambda m: (-np.inf if np.isnan(m.relative_l2) else -m.relative_l2, m.module))
-    return tuple(found), _ratio(np.sqrt(apart), np.sqrt(size))
+    return _Added(
+        tuple(found),
+        _ratio(np.sqrt(apart), np.sqrt(size)),
+        tuple((*pair, count) for pair, count in factors.most_common() if pair[0] != pair[1]),
+        tuple(untold),
+    )
+
+
+def _is_untold(
+    one: Module | None, old: Matrix | None, two: Module | None, new: Matrix | None
+) -> bool:
+    """Whether either file has the module and its ΔW, or all that it does, cannot be told."""
+    return any(
+        module is not None and (added is None or bool(_beside(module)))
+        for module, added in ((one, old), (two, new))
+    )
+
+
+def _beside(module: Module) -> list[str]:
+    """The tensors of a module that its ΔW does not hold."""
+    found = [name for role, name in module.tensors.items() if role in _NOT_IN_DELTA]
+    return [*found, *module.strangers]
+
+
+def _equal(
+    one: Module | None, before: Mapping[str, Array], two: Module | None, after: Mapping[str, Array]
+) -> bool:
+    """Whether two modules have the same numbers, in all that no ΔW compares."""
+    if one is None or two is None or one.method != two.method:
+        return False
+    whole = one.method in (UNKNOWN, INCOMPLETE, *ELSEWHERE)
+    first, second = (
+        [*m.tensors.values(), *m.strangers] if whole else _beside(m) for m in (one, two)
+    )
+    return first == second and all(np.array_equal(before[name], after[name]) for name in first)
 
 
 def _wide(values: Array) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ from lora_recipes.formats.drift import plain
 from lora_recipes.formats.hashes import Hashes, file_hashes
 from lora_recipes.formats.header import Stated, recipe_of, stated
 from lora_recipes.formats.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
+from lora_recipes.formats.matrix import TooLargeError
+from lora_recipes.formats.methods import ELSEWHERE, UNKNOWN
+from lora_recipes.formats.scale import Scales, read_scales
 from lora_recipes.tensors import Header
+
+BOFT_AXES = 4
+"""Of LyCORIS' `oft_blocks`; OFT's have 3."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,19 @@ class Facts:
     alphas: Mapping[str, int]
     """Modules by alpha; `not stated` where there is none."""
 
+    scales: Mapping[str, int]
+    """Modules by where their scale stands: `.alpha`, a field of the header, a file beside it, or
+    `not stated`, where it is 1."""
+
+    rooted: int
+    """Modules whose alpha is divided by √rank: peft's `use_rslora`."""
+
+    scalars: int
+    """Modules with LyCORIS' `.scalar`, which multiplies their ΔW."""
+
+    trouble: tuple[str, ...]
+    """Statements about the scale that could not be used."""
+
     attends_to: tuple[int, ...]
     """Widths of the text that the UNet's attn2 reads: 2048 in SDXL, 768 in SD 1, 1024 in SD 2."""
 
@@ -68,11 +87,20 @@ class Facts:
     formless: tuple[str, ...]
     """Modules without a ΔW: tensors are missing, or their shapes do not go together."""
 
+    not_computed: Mapping[str, str]
+    """Method by module, where that is one whose ΔW is not computed, or is not known."""
+
+    too_large: tuple[str, ...]
+    """Modules whose ΔW would take too long, or too much memory."""
+
     not_finite: Mapping[str, int]
     """How many values of a tensor are inf or nan."""
 
+    embeddings: tuple[str, ...]
+    """Tensors that are new words of a text encoder."""
+
     unknown: tuple[str, ...]
-    """Tensors that belong to no module."""
+    """Tensors that no trainer known here writes. No ΔW holds them."""
 
     @property
     def total_norm(self) -> float:
@@ -86,7 +114,8 @@ class Facts:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that is not finite becomes its name."""
-        values = asdict(self) | {
+        values = {one.name: getattr(self, one.name) for one in fields(self)} | {
+            "hashes": asdict(self.hashes),
             "total_norm": self.total_norm,
             "data_hash_agrees": self.hashes.data == self.data_hash_stated
             if self.data_hash_stated
@@ -107,8 +136,10 @@ def look(path: Path) -> Facts:
         UserError: it is missing, cut off, no safetensors file, or of an unknown type of number.
     """
     header, arrays = read_arrays(path)
-    found = layout(arrays)
-    norms = {module.name: norm(module, arrays) for module in found.modules}
+    found, scales = layout(arrays), read_scales(path, header.metadata)
+    methods = {module.name: _method(module, arrays) for module in found.modules}
+    computed = [m for m in found.modules if methods[m.name] not in (UNKNOWN, *ELSEWHERE)]
+    norms, too_large = _sizes(computed, arrays, scales)
     known = {name: size for name, size in norms.items() if size is not None}
     return Facts(
         file=str(path),
@@ -120,17 +151,65 @@ def look(path: Path) -> Facts:
         values=sum(values.size for values in arrays.values()),
         dtypes=_counted(entry.dtype for entry in header.entries.values()),
         style=found.style,
-        methods=_counted(module.method for module in found.modules),
+        methods=_counted(methods.values()),
         magnitudes=sum(module.has_magnitudes for module in found.modules),
         modules=_by_part(found),
-        ranks=_counted(_rank(module, arrays) for module in found.modules),
-        alphas=_counted(_alpha(module, arrays) for module in found.modules),
+        ranks=_counted(_rank(module, arrays) for module in computed),
+        alphas=_counted(_alpha(module, arrays, scales) for module in computed),
+        scales=_counted(
+            _source(module, scales) for module in computed if _is_scaled(module, arrays, scales)
+        ),
+        rooted=sum(_is_rooted(module, scales) for module in computed),
+        scalars=sum("scalar" in module.tensors for module in computed),
+        trouble=scales.trouble,
         attends_to=_text_widths(found, header),
         norms=dict(sorted(known.items(), key=_largest_first)),
         formless=tuple(name for name, size in norms.items() if size is None),
+        not_computed={name: way for name, way in methods.items() if way in (UNKNOWN, *ELSEWHERE)},
+        too_large=too_large,
         not_finite=_not_finite(arrays),
+        embeddings=found.embeddings,
         unknown=found.others,
     )
+
+
+def _sizes(
+    modules: Iterable[Module], arrays: Mapping[str, Array], scales: Scales
+) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """‖ΔW‖ by module, and the modules for which that is too much work."""
+    norms: dict[str, float | None] = {}
+    too_large = []
+    for module in modules:
+        try:
+            norms[module.name] = norm(module, arrays, scales)
+        except (TooLargeError, MemoryError):
+            too_large.append(module.name)
+    return norms, tuple(too_large)
+
+
+def _method(module: Module, arrays: Mapping[str, Array]) -> str:
+    """LyCORIS' BOFT has OFT's name for its blocks, with one axis more."""
+    blocks = arrays.get(module.tensors.get("oft_blocks", ""))
+    return "BOFT" if blocks is not None and blocks.ndim == BOFT_AXES else module.method
+
+
+def _is_scaled(module: Module, arrays: Mapping[str, Array], scales: Scales) -> bool:
+    """Whether alpha has a say in its ΔW at all."""
+    if module.method not in ("LoRA", "LoCon", "LoHa", "LoKr"):
+        return False
+    return rank(module, arrays) is not None or scales.of(module) is not None
+
+
+def _is_rooted(module: Module, scales: Scales) -> bool:
+    stated = None if "alpha" in module.tensors else scales.of(module)
+    return stated is not None and stated.root
+
+
+def _source(module: Module, scales: Scales) -> str:
+    stated = scales.of(module)
+    if "alpha" in module.tensors:
+        return ".alpha"
+    return NOT_STATED if stated is None else stated.source
 
 
 def _largest_first(item: tuple[str, float]) -> tuple[float, str]:
@@ -157,8 +236,8 @@ def _rank(module: Module, arrays: Mapping[str, Array]) -> str:
     return "whole" if size is None else str(size)
 
 
-def _alpha(module: Module, arrays: Mapping[str, Array]) -> str:
-    value = alpha(module, arrays)
+def _alpha(module: Module, arrays: Mapping[str, Array], scales: Scales) -> str:
+    value = alpha(module, arrays, scales)
     return NOT_STATED if value is None else f"{value:g}"
 
 

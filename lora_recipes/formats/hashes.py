@@ -53,9 +53,14 @@ def tensors_hash(arrays: Mapping[str, Array]) -> str:
     state = hashlib.sha256()
     for name in sorted(arrays):
         values = arrays[name]
-        state.update(canonical_json([name, list(values.shape)]).encode())
+        state.update(_said(name, values))
         state.update(values.astype("<f4").tobytes())
     return state.hexdigest()
+
+
+def _said(name: str, values: Array) -> bytes:
+    """Half of a surrogate pair in a name has no UTF-8 of its own; it is hashed as what it is."""
+    return canonical_json([name, list(values.shape)]).encode("utf-8", "surrogatepass")
 
 
 def short_tensors(arrays: Mapping[str, Array]) -> str:

@@ -14,7 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_recipes.tree import flat
+
 OURS = "lora_recipes."
+
+DEEPEST = 64
+"""Lists and objects inside one another in a field's JSON; no trainer writes half as many."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,13 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "lora_recipes.lora:rank",
         "ss_network_dim",
         "ot_config:lora_rank",
-        "lora_adapter_metadata:unet.r",
-        "lora_adapter_metadata:r",
+        "lora_adapter_metadata:*r rank_pattern",
     ),
     "alpha": (
         "lora_recipes.lora:alpha",
         "ss_network_alpha",
         "ot_config:lora_alpha",
-        "lora_adapter_metadata:unet.lora_alpha",
-        "lora_adapter_metadata:lora_alpha",
+        "lora_adapter_metadata:*lora_alpha alpha_pattern use_rslora",
     ),
     "learning rate": (
         "lora_recipes.train:learning_rate",
@@ -74,7 +77,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
     "title": ("modelspec.title", "ss_output_name", "name"),
     "recipe hash": ("lora_recipes.hash",),
 }
-"""Where the answer stands: a field, or `field:key/key` inside a field's JSON. The first counts."""
+"""Where the answer stands: a field, or `field:key/key` inside a field's JSON. The first counts.
+`field:*key more` is the key of each model of the pipeline, `unet.key`, and what goes with it."""
 
 
 def stated(metadata: Mapping[str, str]) -> dict[str, Stated | None]:
@@ -91,22 +95,12 @@ def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in sorted(metadata):
         if name.startswith(OURS):
-            found |= flat(_parsed(metadata[name]), name.removeprefix(OURS))
+            found |= flat(parsed(metadata[name]), name.removeprefix(OURS))
     return found
 
 
-def flat(value: Any, key: str) -> dict[str, Any]:
-    """A tree's leaves by dotted key; a list is a leaf."""
-    if not isinstance(value, dict):
-        return {key: value}
-    leaves: dict[str, Any] = {}
-    for name, item in value.items():
-        leaves |= flat(item, f"{key}.{name}" if key else str(name))
-    return leaves
-
-
 def _trainer(metadata: Mapping[str, str]) -> Stated | None:
-    software = _parsed(metadata.get("software", ""))
+    software = parsed(metadata.get("software", ""))
     if isinstance(software, dict) and "name" in software:
         words = [str(software[key]) for key in ("name", "version") if key in software]
         return Stated(" ".join(words), "software")
@@ -121,12 +115,33 @@ def _look(metadata: Mapping[str, str], place: str) -> Stated | None:
     if field not in metadata:
         return None
     value: Any = metadata[field]
+    if path.startswith("*"):
+        return _of_each_model(parsed(value), field, *path.removeprefix("*").split())
     if path:
-        value = _parsed(value)
+        value = parsed(value)
         for key in path.split("/"):
             value = value.get(key) if isinstance(value, dict) else None
     nothing = value is None or value in ("", "None", "none", "null")
     return None if nothing else Stated(text_of(value), place.replace(":", ": "))
+
+
+def _of_each_model(fields: Any, field: str, key: str, *more: str) -> Stated | None:
+    """One key of every model, `unet.r`, `text_encoder.r`; and what else is set there."""
+    if not isinstance(fields, dict):
+        return None
+    ends = {name: name.rpartition(".")[2] for name in fields}
+    found = [name for name, end in ends.items() if end == key and fields[name] is not None]
+    if not found:
+        return None
+    also = [
+        f"{name} {text_of(fields[name])}"
+        for name, end in ends.items()
+        if end in more and fields[name]
+    ]
+    if len(found) == 1 and not also:
+        return Stated(text_of(fields[found[0]]), f"{field}: {found[0]}")
+    models = [f"{name.rpartition('.')[0]} {text_of(fields[name])}".strip() for name in found]
+    return Stated("; ".join([", ".join(models), *also]), field)
 
 
 def text_of(value: Any) -> str:
@@ -135,12 +150,27 @@ def text_of(value: Any) -> str:
     return " ".join(words.split())
 
 
-def _parsed(text: str) -> Any:
-    """A field's JSON, or the text itself where it is none."""
+def parsed(text: str) -> Any:
+    """A field's JSON, or the text itself where it is none, or is nested beyond all use."""
     try:
-        return json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
-    except ValueError:
+        found = json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
+    except (ValueError, RecursionError):
         return text
+    return found if _depth(found) <= DEEPEST else text
+
+
+def _depth(value: Any) -> int:
+    """How many lists and objects stand inside one another; no more than `DEEPEST` are looked at."""
+    level, inside = 0, [value]
+    while inside and level <= DEEPEST:
+        inside = [
+            item
+            for one in inside
+            if isinstance(one, (dict, list))
+            for item in (one.values() if isinstance(one, dict) else one)
+        ]
+        level += 1
+    return level
 
 
 def remaining(metadata: Mapping[str, str], answers: Mapping[str, Stated | None]) -> Iterator[str]:

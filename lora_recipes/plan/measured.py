@@ -34,7 +34,7 @@ class Measured:
 
     shape: Shape
     seconds_per_step: float
-    peak_bytes: int
+    peak_bytes: int | None
     """The device's tensors, or on a CPU the whole process."""
     steps: int
     own: bool
@@ -49,7 +49,8 @@ def own_runs(root: Path) -> list[Measured]:
             run = json.loads(file.read_text("utf-8"))
             seconds, steps = float(run["seconds"]), int(run["steps"])
             if steps > 0 and seconds > 0:
-                shape, peak = _shape(run, root), int(run["peak_bytes"])
+                shape = _shape(run, root)
+                peak = None if run["peak_bytes"] is None else int(run["peak_bytes"])
                 found.append(Measured(shape, seconds / steps, peak, steps, own=True))
         except (OSError, ValueError, KeyError, TypeError, UserError):
             continue

@@ -27,10 +27,8 @@ A_MOMENT = 25_000_000
 class Outlook:
     """What is known of the project's data."""
 
-    pictures: int | None
-    """To train on, each counted once. None where the folder is not here."""
-    images: int | None
-    """The same, each counted as often as its folder's name says."""
+    repeats: list[int] | None
+    """How often the folder of each picture to train on repeats it. None where no folder is here."""
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
@@ -44,7 +42,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     folder = data_folder(root)
     repeats = repeats_by_name(folder, dataset)
     if repeats is None:
-        return Outlook(None, None, problems=_not_here(folder))
+        return Outlook(None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
     try:
@@ -57,7 +55,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Outlook(len(repeats), sum(repeats), report.warned, problems)
+    return Outlook(repeats, report.warned, problems)
 
 
 def look_whole(

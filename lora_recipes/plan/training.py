@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,12 @@ from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.work import shape_of
+from lora_recipes.recipe.counts import count, window
 from lora_recipes.recipe.load import Resolved
 from lora_recipes.recipe.rules import for_images
-from lora_recipes.recipe.schedule import (
-    learning_rate_at,
-    optimizer_steps,
-    samples,
-    snapshot_steps,
-    window,
-)
+from lora_recipes.recipe.schedule import learning_rate_at, snapshot_steps
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.text import aligned, counted
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 48
@@ -69,9 +66,10 @@ class Plan:
     """None where the length or the device's speed is not known."""
 
     def __str__(self) -> str:
-        return "\n".join(f"{name:14}{text}" for name, text in self._rows())
+        return "\n".join(aligned(self.rows()))
 
-    def _rows(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
+        """What is known, by name."""
         mib = self.file_bytes / 2**20
         rows = [
             *_length_rows(self.length, self.train),
@@ -96,34 +94,32 @@ class Plan:
 
 def make_plan(
     resolved: Resolved,
-    images: int | None,
+    repeats: Sequence[int] | None,
     root: Path = Path(),
     *,
-    pictures: int | None = None,
     device: Device | None = None,
 ) -> Plan:
     """Count what a training will take.
 
     Args:
         resolved: the recipe with params.yaml laid over it.
-        images: how many are trained on, each counted as often as its own `repeats` say; None
-            where the data folder is not here.
+        repeats: [pictures] how often the folder of each picture that is trained on repeats it,
+            mostly 1; None where the data folder is not here.
         root: the project's folder, to look into a local base model's config and at earlier runs.
-        pictures: the same, each counted once, where folders repeat some.
         device: what it would run on; by default what is found on this machine.
 
     Raises:
         UserError: the recipe does not fit so few images.
     """
     recipe = resolved.recipe
-    if images is not None:
-        problems = for_images(recipe, images, resolved.where)
+    if repeats is not None:
+        problems = for_images(recipe, repeats, resolved.where)
         if problems:
             raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
-    length = _length(images, pictures or images, recipe.train)
+    length = _length(repeats, recipe.train)
     return Plan(
         train=recipe.train,
         length=length,
@@ -169,18 +165,17 @@ def curve(steps: int, train: Train) -> str:
     return f"{blocks} peak {peak:g}, last {rates[-1]:g}"
 
 
-def _length(images: int | None, pictures: int | None, train: Train) -> Length | None:
-    if images is None or pictures is None:
+def _length(repeats: Sequence[int] | None, train: Train) -> Length | None:
+    if repeats is None:
         return None
-    steps = optimizer_steps(images, train)
-    seen = samples(images, train)
+    counts = count(repeats, train)
     return Length(
-        images=images,
-        pictures=pictures,
-        samples=seen,
-        epochs=seen / (images * train.repeats),
-        steps=steps,
-        snapshots=tuple(snapshot_steps(steps, train)),
+        images=sum(repeats),
+        pictures=len(repeats),
+        samples=counts.samples,
+        epochs=counts.epochs,
+        steps=counts.steps,
+        snapshots=tuple(snapshot_steps(counts.steps, train)),
     )
 
 
@@ -193,8 +188,8 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
     rows = [
         (
             "samples",
-            f"{_count(length.pictures, 'image')}{folders} × {_count(train.repeats, 'repeat')} × "
-            f"{_count(length.epochs, 'epoch')} = {length.samples}",
+            f"{counted(length.pictures, 'image')}{folders} × {counted(train.repeats, 'repeat')} × "
+            f"{counted(length.epochs, 'epoch')} = {length.samples}",
         ),
         ("steps", f"{length.steps} optimizer steps of {window(train)} samples"),
     ]
@@ -202,7 +197,3 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
         kept = ", ".join(map(str, length.snapshots))
         rows.append(("snapshots", f"after steps {kept}"))
     return rows
-
-
-def _count(number: float, noun: str) -> str:
-    return f"{number:g} {noun}" + ("" if number == 1 else "s")

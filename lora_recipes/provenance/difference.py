@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.header import text_of
 from lora_recipes.formats.layout import NOT_STATED
 from lora_recipes.provenance.sides import Leaves, Side, side
+from lora_recipes.text import aligned
 
 Changed = tuple[str, Any, Any]
 """Key, and its value on either side; None where one side does not have the key."""
@@ -136,13 +136,9 @@ def _data(old: Side, new: Side) -> tuple[str, ...] | None:
 
 
 def _rows(changes: tuple[Changed, ...] | None, silent: str) -> list[str]:
-    return [silent] if changes is None else list(_aligned(changes))
-
-
-def _aligned(changes: tuple[Changed, ...]) -> Iterator[str]:
-    width = max((len(key) for key, _, _ in changes), default=0)
-    for key, old, new in changes:
-        yield f"{key:{width}}  {_shown(old)} → {_shown(new)}"
+    if changes is None:
+        return [silent]
+    return aligned((key, f"{_shown(old)} → {_shown(new)}") for key, old, new in changes)
 
 
 def _shown(value: Any) -> str:

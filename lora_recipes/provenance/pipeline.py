@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
+from lora_recipes.text import aligned
 
 DVC_STATUS = """
 import gc, sys
@@ -42,17 +42,6 @@ class StagePlan:
     """`run`, `may run` (if an earlier stage's output changes), or `keep`."""
     why: str
     """The keys or files that changed, or nothing."""
-
-    def __str__(self) -> str:
-        head = f"  {self.fate:8}{self.name:9}"
-        lines = textwrap.wrap(
-            head + self.why,
-            WIDTH,
-            subsequent_indent=" " * len(head),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        return "\n".join(lines)
 
 
 def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
@@ -92,6 +81,12 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
             }
         plans.append(StagePlan(name, fate, why))
     return plans
+
+
+def table(plans: list[StagePlan]) -> list[str]:
+    """A line for each stage; long reasons are wrapped below one another."""
+    rows = ((plan.fate, plan.name, plan.why) for plan in plans)
+    return aligned(rows, indent="  ", width=WIDTH)
 
 
 def stage_names(root: Path) -> list[str]:

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.errors import CannotTell, Problem
-from lora_recipes.formats.header import flat, recipe_of
+from lora_recipes.formats.header import recipe_of
 from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
 from lora_recipes.provenance.history import LOCK, output_md5
 from lora_recipes.provenance.objects import Objects, file_md5
@@ -24,6 +24,7 @@ from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
 from lora_recipes.recipe.releases import comparable
 from lora_recipes.tensors import read_header
+from lora_recipes.tree import flat
 
 METRICS = (RECORD, FIGURES)
 
@@ -110,7 +111,7 @@ def _of_commit(root: Path, name: str) -> Side:
     revision = resolve_revision(root, name)
     commit = _Commit(root, revision.commit)
     resolved = commit.yaml(RESOLVED)
-    keys = flat(resolved, "") if isinstance(resolved, dict) else {}
+    keys = flat(resolved) if isinstance(resolved, dict) else {}
     recipe = comparable(
         {
             key: value
@@ -129,7 +130,7 @@ def _of_commit(root: Path, name: str) -> Side:
         code={key: value for key, value in keys.items() if key.startswith(_ABOUT_CODE)} or None,
         data=data,
         images=images,
-        environment=flat(record["environment"], "") if "environment" in record else None,
+        environment=flat(record["environment"]) if "environment" in record else None,
         metrics=_figures(commit) or None,
         adapter=adapter,
         no_adapter=why,
@@ -141,7 +142,7 @@ def _figures(commit: _Commit) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for file in METRICS:
         found = {key: value for key, value in commit.json(file).items() if key != "environment"}
-        figures |= flat(found, "") if found else {}
+        figures |= flat(found) if found else {}
     return {key: value for key, value in figures.items() if not key.endswith("_sha256")}
 
 

@@ -32,6 +32,7 @@ from lora_recipes.provenance.revision import Ref
 from lora_recipes.provenance.worktree import cache_folder
 from lora_recipes.recipe.releases import nested, said
 from lora_recipes.tensors import Header, read_header
+from lora_recipes.text import counted
 
 BYTES, SNAPSHOT, TENSORS, RECIPE = "bytes", "snapshot", "tensors", "recipe"
 
@@ -161,13 +162,13 @@ class _Search:
         history = self.history
         kinds = [tip.ref.kind for tip in history.tips]
         names = ", ".join(
-            _count(kinds.count(kind), kind, plural)
+            counted(kinds.count(kind), kind, plural)
             for kind, plural in (
                 ("branch", "branches"), ("tag", "tags"), ("experiment", "experiments"),
             )
         )  # fmt: skip
         looked = [
-            f"looked at {_count(len(history.commits), 'commit', 'commits')} that changed {LOCK} or "
+            f"looked at {counted(len(history.commits), 'commit')} that changed {LOCK} or "
             f"{RECORD}, in {names}",
             f"  by its bytes (md5 {self.md5}), as adapter or snapshot",
             f"  by its tensors ({self.tensors})",
@@ -190,14 +191,14 @@ class _Search:
         missing = sum(files is None for files in self.listings.values())
         if missing:
             yield (
-                f"  the lists of snapshots of {_count(missing, 'training', 'trainings')} are not "
+                f"  the lists of snapshots of {counted(missing, 'training')} are not "
                 "in DVC's cache: `dvc fetch --all-commits`"
             )
         records = {v for c in self.history.commits for name, _, v in c.changes if name == RECORD}
         bare = sum(not self.history.says[v].tensors for v in records if v in self.history.says)
         if bare:
             yield (
-                f"  {_count(bare, 'record', 'records')} of training kept no hash of the tensors: "
+                f"  {counted(bare, 'record')} of training kept no hash of the tensors: "
                 "compared by bytes alone"
             )
 
@@ -238,7 +239,3 @@ def _header_changes(original: Path, header: Header) -> Iterator[str]:
         ("changed", {name for name in before.keys() & after.keys() if before[name] != after[name]}),
     ):
         yield from (f"{word}: {name}" for name in sorted(names))
-
-
-def _count(number: int, noun: str, plural: str) -> str:
-    return f"{number:,} {noun if number == 1 else plural}"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from lora_recipes.provenance.revision import Ref
 from lora_recipes.provenance.trace import BYTES, RECIPE, SNAPSHOT, TENSORS, Origin, Trace
+from lora_recipes.text import first_few
 
 SHOWN = 10
-"""Commits, names or fields in a list; how many more there are is said."""
+"""Commits, names or fields in a list; the rest is counted."""
 
 _HOW = {
     BYTES: "is {output}, byte for byte",
@@ -29,7 +30,7 @@ def text(found: Trace) -> str:
     if found.how == RECIPE:
         lines += [f"  {line}" for line in _apart(found)]
     if found.header_changes:
-        lines += [f"  header: {_several(found.header_changes)}"]
+        lines += [f"  header: {first_few(found.header_changes, SHOWN)}"]
     lines.append("")
     for origin in found.origins[:SHOWN]:
         lines += _origin(origin)
@@ -38,7 +39,10 @@ def text(found: Trace) -> str:
     if not found.origins:
         lines += ["made in this working tree and in no commit yet", f"  {COMMIT_IT}"]
     if found.standing:
-        lines += ["", f"it stands so at: {_several([_name(ref) for ref in found.standing])}"]
+        lines += [
+            "",
+            f"it stands so at: {first_few([_name(ref) for ref in found.standing], SHOWN)}",
+        ]
     elif found.origins:
         lines += ["", "it stands so at no branch, tag or experiment: a later commit replaced it"]
     return "\n".join(lines)
@@ -55,7 +59,7 @@ def _apart(found: Trace) -> Iterator[str]:
 def _origin(origin: Origin) -> Iterator[str]:
     commit = origin.commit
     refs = sorted(origin.refs, key=lambda ref: _BEST.index(ref.kind) if ref.kind in _BEST else 9)
-    named = f"  ({_several([_name(ref) for ref in refs])})" if refs else ""
+    named = f"  ({first_few([_name(ref) for ref in refs], SHOWN)})" if refs else ""
     yield f"{commit.id[:10]}  {commit.date}  {commit.subject}{named}"
     best = refs[0] if refs else None
     if best is not None and best.kind == "experiment":
@@ -67,8 +71,3 @@ def _origin(origin: Origin) -> Iterator[str]:
 
 def _name(ref: Ref) -> str:
     return f"{ref.kind} {ref.short}"
-
-
-def _several(names: tuple[str, ...] | list[str]) -> str:
-    more = [f"and {len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
-    return ", ".join([*names[:SHOWN], *more])

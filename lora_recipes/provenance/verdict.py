@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.revision import Revision
+from lora_recipes.text import aligned, first_few
+from lora_recipes.tree import flat
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
 MOST_FILES = 5
@@ -71,7 +73,7 @@ class Verdict:
 
     def environment(self) -> list[tuple[str, Any, Any]]:
         """Each fact of the environment by dotted name, then and now; None where it is unknown."""
-        then, now = dict(_flat(self.then)), dict(_flat(self.now))
+        then, now = flat(self.then), flat(self.now)
         return [(name, then.get(name), now.get(name)) for name in {**then, **now}]
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,33 +144,23 @@ def _revision(revision: Revision) -> dict[str, str]:
     return {"name": revision.name, "kind": revision.kind, "commit": revision.commit}
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
+def _outputs(outputs: tuple[Output, ...]) -> list[str]:
+    rows = [(output.stage, output.path, _found(output)) for output in outputs]
+    return aligned(rows, indent="  ")
 
 
-def _outputs(outputs: tuple[Output, ...]) -> Iterator[str]:
-    stages = max((len(output.stage) for output in outputs), default=0)
-    paths = max((len(output.path) for output in outputs), default=0)
-    for output in outputs:
-        if output.same is None:
-            found = f"not compared: {output.note}"
-        elif output.same:
-            found = f"identical  {output.then[:8]}" + (f"  {output.note}" if output.note else "")
-        else:
-            found = f"DIFFERS    {output.then[:8]} -> {output.now[:8] or 'nothing'}{_files(output)}"
-        yield f"  {output.stage:{stages}}  {output.path:{paths}}  {found}"
+def _found(output: Output) -> str:
+    if output.same is None:
+        return f"not compared: {output.note}"
+    if output.same:
+        return f"identical  {output.then[:8]}" + (f"  {output.note}" if output.note else "")
+    return f"DIFFERS    {output.then[:8]} -> {output.now[:8] or 'nothing'}{_files(output)}"
 
 
 def _files(output: Output) -> str:
     if not output.files:
         return ""
-    more = len(output.files) - MOST_FILES
-    named = ", ".join(output.files[:MOST_FILES]) + (f" and {more} more" if more > 0 else "")
-    return f"  in {named}"
+    return f"  in {first_few(output.files, MOST_FILES)}"
 
 
 def _environment(facts: list[tuple[str, Any, Any]]) -> Iterator[str]:
@@ -179,10 +171,8 @@ def _environment(facts: list[tuple[str, Any, Any]]) -> Iterator[str]:
     rows += [
         (name, _shown(then), "same" if then == now else _shown(now)) for name, then, now in facts
     ]
-    names, thens = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for position, (name, then, now) in enumerate(rows):
-        mark = "*" if position and now != "same" else " "
-        yield f"{mark} {name:{names}}  {then:{thens}}  {now}"
+    for (*_, now), line in zip(rows, aligned(rows), strict=True):
+        yield f"{' ' if now in ('now', 'same') else '*'} {line}"
 
 
 def _shown(value: Any) -> str:

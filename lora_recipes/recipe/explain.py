@@ -53,6 +53,10 @@ def facts(key: Key) -> list[tuple[str, str]]:
     found.append(("allowed", key.allowed))
     if key.advised is not None:
         found.append(("advised", str(key.advised)))
+    if key.off is not None:
+        found.append(("off", show(key.off.value)))
+    if key.header:
+        found.append(("header", ", ".join(key.header)))
     return found
 
 

@@ -12,10 +12,21 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
-from lora_recipes.recipe.identity import plain_value, section_of
 from lora_recipes.recipe.model import SECTIONS, Recipe
+from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Advised, Allowed, Section
+from lora_recipes.recipe.sections.section import (
+    Advised,
+    Allowed,
+    BelongsTo,
+    HeaderField,
+    Off,
+    Section,
+    Short,
+    first_of,
+    plain_value,
+    section_of,
+)
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 
@@ -42,6 +53,21 @@ class Key:
     text: str
     """Its documentation."""
 
+    off: Off | None
+    """The value at which it changes nothing, if there is one."""
+
+    belongs_to: tuple[BelongsTo, ...]
+    """Its sub-section's declaration, then its own."""
+
+    header: tuple[str, ...]
+    """The fields of the adapter's header that hold it as it is."""
+
+    short: str
+    """The few words beside it in params.yaml."""
+
+    example: Any
+    """A value to write, where there is no default."""
+
     @property
     def required(self) -> bool:
         """Whether the key has no default."""
@@ -57,7 +83,13 @@ def recipe_keys() -> dict[str, Key]:
 @functools.cache
 def runtime_keys() -> dict[str, Key]:
     """Every key of params.yaml's `runtime`, by its dotted name."""
-    return {key.name: key for key in _keys(Runtime, "runtime.")}
+    return {name: key for name, key in params_keys().items() if "." in name}
+
+
+@functools.cache
+def params_keys() -> dict[str, Key]:
+    """What params.yaml holds beside its overrides: `recipe`, `data`, and the keys of `runtime`."""
+    return {key.name: key for key in _keys(Params, "")}
 
 
 @functools.cache
@@ -70,6 +102,31 @@ def overridable_keys() -> dict[str, Key]:
 def section_texts() -> dict[str, str]:
     """What each section is about, by its dotted name: `train`, `train.adafactor`, …"""
     return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}
+
+
+@functools.cache
+def section_shorts() -> dict[str, str]:
+    """The few words beside each section in params.yaml, by its dotted name."""
+    return dict(_section_shorts(Recipe, "")) | dict(_section_shorts(Params, ""))
+
+
+@functools.cache
+def keys_under(section: str) -> tuple[str, ...]:
+    """The names right under a section; none for a name that is no section's."""
+    below = [key[len(section) + 1 :] for key in every_key() if key.startswith(f"{section}.")]
+    return tuple(dict.fromkeys(name.partition(".")[0] for name in below))
+
+
+@functools.cache
+def every_key() -> dict[str, Key]:
+    """The keys of a recipe and those of params.yaml's `runtime`."""
+    return recipe_keys() | runtime_keys()
+
+
+@functools.cache
+def belongings() -> dict[str, BelongsTo]:
+    """What belongs to another key, by the dotted name of the key or sub-section."""
+    return dict(_belongings(Recipe, ""))
 
 
 def show(value: Any) -> str:
@@ -85,14 +142,25 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def _keys(section: type[Section], prefix: str) -> Iterator[Key]:
+def _keys(section: type[Section], prefix: str, owners: tuple[BelongsTo, ...] = ()) -> Iterator[Key]:
     for field, info in section.model_fields.items():
         name = prefix + (info.alias or field)
         inner = section_of(info)
+        owner = first_of(info, BelongsTo)
+        own = (*owners, owner) if owner else owners
         if inner is not None:
-            yield from _keys(inner, name + ".")
+            yield from _keys(inner, name + ".", own)
         else:
-            yield _key(name, info)
+            yield _key(name, info, own)
+
+
+def _belongings(section: type[Section], prefix: str) -> Iterator[tuple[str, BelongsTo]]:
+    for field, info in section.model_fields.items():
+        inner, owner = section_of(info), first_of(info, BelongsTo)
+        if owner is not None:
+            yield prefix + field, owner
+        if inner is not None:
+            yield from _belongings(inner, f"{prefix}{field}.")
 
 
 def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
@@ -103,15 +171,29 @@ def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, s
             yield from _section_texts(inner, f"{prefix}{field}.")
 
 
-def _key(name: str, info: FieldInfo) -> Key:
+def _section_shorts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
+    for field, info in section.model_fields.items():
+        inner, short = section_of(info), first_of(info, Short)
+        if inner is not None:
+            yield prefix + field, short.text if short else ""
+            yield from _section_shorts(inner, f"{prefix}{field}.")
+
+
+def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
     kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+    short = first_of(info, Short)
     return Key(
         name=name,
         default=None if info.is_required() else plain_value(info.default),
         allowed=", or ".join(_in_words(kind, ())),
-        advised=next((item for item in info.metadata if isinstance(item, Advised)), None),
+        advised=first_of(info, Advised),
         words=tuple(_words(kind)),
         text=info.description or "",
+        off=first_of(info, Off),
+        belongs_to=owners,
+        header=tuple(item.name for item in info.metadata if isinstance(item, HeaderField)),
+        short=short.text if short else "",
+        example=next(iter(info.examples or ()), None),
     )
 
 

@@ -19,6 +19,9 @@ from lora_recipes.recipe.sections.section import (
     HeaderField,
     Off,
     Section,
+    first_of,
+    plain_value,
+    section_of,
 )
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -75,25 +78,13 @@ def is_off(value: Any, off: Off) -> bool:
     return bool(value == frozen) and isinstance(value, bool) == isinstance(frozen, bool)
 
 
-def section_of(info: FieldInfo) -> type[Section] | None:
-    """The section that a field holds, or None where it holds a value."""
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
-def plain_value(value: Any) -> Any:
-    """A value as YAML would hold it."""
-    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
-
-
 def _present(
     section: type[Section], values: Mapping[str, Any], name: str, every: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     for field, info in section.model_fields.items():
         value = values[field]
-        owner = next((item for item in info.metadata if isinstance(item, BelongsTo)), None)
-        off = next((item for item in info.metadata if isinstance(item, Off)), None)
-        if owner is not None and _value(every, owner.key) not in owner.values:
+        owner, off = _owner(info), first_of(info, Off)
+        if owner is not None and not owner.met_by(_value(every, owner.key)):
             continue
         if off is not None and is_off(value, off):
             continue
@@ -118,21 +109,21 @@ def _filled(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]
 
 def _unsaid(info: FieldInfo) -> Any:
     """The value of a key that is not there."""
-    for item in info.metadata:
-        if isinstance(item, Off):
-            return plain_value(item.value)
-    if any(isinstance(item, BelongsTo) for item in info.metadata):
-        return plain_value(info.default)
-    return None
+    off = first_of(info, Off)
+    if off is not None:
+        return plain_value(off.value)
+    return plain_value(info.default) if _owner(info) else None
 
 
 def _may_be_empty(section: type[Section]) -> bool:
     """Whether all keys of a section can be missing, so that the section is missing too."""
-    kinds = (Off, BelongsTo)
-    return all(
-        any(isinstance(item, kinds) for item in info.metadata)
-        for info in section.model_fields.values()
-    )
+    return all(first_of(info, Off) or _owner(info) for info in section.model_fields.values())
+
+
+def _owner(info: FieldInfo) -> BelongsTo | None:
+    """What a key as a whole belongs to. One item of a list may; the list is there all the same."""
+    owner = first_of(info, BelongsTo)
+    return owner if owner and owner.position is None else None
 
 
 def _value(every: Mapping[str, Any], key: str) -> Any:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Place, Problem, UserError
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.yamlfile import Source
@@ -24,13 +23,13 @@ def recipe_path(root: Path, name: str) -> Path:
     return root / FOLDER / f"{name}.yaml"
 
 
-def chain(root: Path, name: str, where: str = "", asked: str = "") -> list[Source]:
+def chain(root: Path, name: str, where: Place | str = "", asked: str = "") -> list[Source]:
     """A recipe's file and, after it, each file that the one before extends.
 
     Args:
         root: the project's folder.
         name: the recipe.
-        where: file and line that asked for it, for messages.
+        where: the place that asked for it, for messages.
         asked: what stands there, `recipe = x`.
 
     Raises:
@@ -56,18 +55,13 @@ def in_file_order(problems: list[Problem], sources: list[Source]) -> list[Proble
     ranks = {source.shown: rank for rank, source in enumerate(sources)}
 
     def place(problem: Problem) -> tuple[int, int]:
-        file, _, line = problem.where.partition(":")
-        return ranks.get(file, len(ranks)), int(line) if line.isdigit() else 0
+        where = problem.where if isinstance(problem.where, Place) else Place(problem.where)
+        return ranks.get(where.file, len(ranks)), where.line
 
     return sorted(dict.fromkeys(problems), key=place)
 
 
-def sorter(sources: list[Source]) -> Callable[[list[Problem]], list[Problem]]:
-    """`in_file_order` for these files."""
-    return lambda problems: in_file_order(problems, sources)
-
-
-def _read(root: Path, name: str, where: str, asked: str) -> Source:
+def _read(root: Path, name: str, where: Place | str, asked: str) -> Source:
     known = recipe_names(root)
     if name not in known:
         raise UserError(
@@ -83,7 +77,7 @@ def _read(root: Path, name: str, where: str, asked: str) -> Source:
     return yamlfile.read(recipe_path(root, name), f"{FOLDER}/{name}.yaml")
 
 
-def _loop(where: str, asked: str, names: list[str]) -> Problem:
+def _loop(where: Place | str, asked: str, names: list[str]) -> Problem:
     ring = names[names.index(names[-1]) :]
     return Problem(
         where=where,

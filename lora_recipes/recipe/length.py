@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from lora_recipes.errors import Problem
-from lora_recipes.recipe.schedule import (
-    optimizer_steps,
-    samples,
-    snapshot_steps,
-    too_few_samples,
-    window,
-)
+from lora_recipes.errors import Place, Problem
+from lora_recipes.recipe.counts import count, too_few_samples
+from lora_recipes.recipe.schedule import snapshot_steps
 from lora_recipes.recipe.sections.train import Train
 
 
 def problems_for_images(
-    train: Train, images: int, where: Callable[[str], str] = lambda key: ""
+    train: Train,
+    repeats: Sequence[int],
+    where: Callable[[str], Place | str] = lambda key: "",
 ) -> list[Problem]:
-    """What is wrong with a training of so many images: no full step, a warm-up that does not end.
+    """What is wrong with a training on these images: no full step, a warm-up that does not end.
 
     Args:
         train: the section of a recipe.
-        images: how many are trained on, each counted as often as its own `repeats` say.
-        where: finds `file:line` of a dotted key.
+        repeats: [images] how often each one's own folder repeats it, mostly 1.
+        where: finds the place of a dotted key.
     """
-    if samples(images, train) < window(train):
-        problem = too_few_samples(images, train)
+    if problem := too_few_samples(repeats, train):
         return [dataclasses.replace(problem, where=where("train.repeats"))]
-    steps = optimizer_steps(images, train)
+    steps, images = count(repeats, train).steps, sum(repeats)
     problems = []
     if train.warmup_steps >= steps:
         problems.append(

@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Place, Problem, UserError
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.fields import overridable_keys
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_names, recipe_path
-from lora_recipes.recipe.merge import Merged, lookup, merge, merge_runtime
+from lora_recipes.recipe.merge import Merged, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.rule import Level, Moment
 from lora_recipes.recipe.rules import broken
-from lora_recipes.recipe.sections.runtime import Runtime
+from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.structure import Checked, check_params, check_recipe
-from lora_recipes.recipe.values import names_only, outside_advised, validate, without
-from lora_recipes.recipe.yamlfile import Key, Source, dotted
+from lora_recipes.recipe.values import outside_advised, validate, without
+from lora_recipes.recipe.yamlfile import Key, Source, dotted, names_only
 
 __all__ = [
     "Loaded",
@@ -40,20 +41,11 @@ class Loaded:
     recipe: Recipe
     path: Path
     warnings: tuple[Problem, ...]
-    where: Callable[[str], str]
-    """`file:line` of a dotted key; the recipe's file where no line sets it."""
+    where: Callable[[str], Place]
+    """The place of a dotted key; the recipe's file where no line sets it."""
 
     values: dict[str, Any]
     """Merged and interpolated, as plain values."""
-
-
-@dataclass(frozen=True)
-class Params:
-    """What params.yaml says beside its overrides."""
-
-    recipe: str
-    data: str
-    runtime: Runtime
 
 
 @dataclass(frozen=True)
@@ -66,8 +58,8 @@ class Resolved:
     """Dotted keys whose value is not the recipe's own, with the recipe's own value."""
 
     warnings: tuple[Problem, ...]
-    where: Callable[[str], str]
-    """`file:line` of a dotted key; the recipe's file where no line sets it."""
+    where: Callable[[str], Place]
+    """The place of a dotted key; the recipe's file where no line sets it."""
 
 
 @dataclass
@@ -78,7 +70,7 @@ class _Built:
     merged: Merged
     problems: list[Problem]
     warnings: list[Problem]
-    where: Callable[[Key], str]
+    where: Callable[[Key], Place]
 
 
 def load_recipe(root: Path, name: str, *, strict: bool = False) -> Loaded:
@@ -120,27 +112,27 @@ def resolve(root: Path, *, strict: bool = False) -> Resolved:
     Raises:
         UserError: all problems of both, in file order.
     """
-    params = check_params(yamlfile.read(root / PARAMS, PARAMS))
-    runtime, problems = _runtime(params)
-    sources = [params.source]
-    recipe = params.data.get("recipe")
-    if not isinstance(recipe, str) or not isinstance(params.data.get("data"), str):
-        raise UserError(in_file_order([*params.problems, *problems], sources))
-    where = params.source.where(("recipe",))
+    checked = check_params(yamlfile.read(root / PARAMS, PARAMS))
+    params, problems, known = _params(checked)
+    sources = [checked.source]
+    if not known:
+        raise UserError(in_file_order([*problems, *_problems_of_overrides(checked)], sources))
+    recipe = checked.data["recipe"]
+    where = checked.source.where(("recipe",))
     try:
         own = _recipe_layers(chain(root, recipe, where, f"recipe = {recipe}"))
     except UserError as error:
-        every = [*params.problems, *problems, *error.problems]
-        raise UserError(in_file_order(every, sources)) from error
+        problems += [*_problems_of_overrides(checked), *error.problems]
+        raise UserError(in_file_order(problems, sources)) from error
     sources += [layer.source for layer in own]
-    built = _build(root, [_overrides(params), *own], "run")
-    problems += _unequal_parts(params, runtime, built.recipe)
+    built = _build(root, [_overrides(checked), *own], "run")
+    problems += _unequal_parts(checked, params, built.recipe)
     _stop_at([*problems, *built.problems], built.warnings, sources, strict)
     assert built.recipe is not None
-    assert runtime is not None
+    assert params is not None
     return Resolved(
         recipe=built.recipe,
-        params=Params(recipe, params.data["data"], runtime),
+        params=params,
         overridden=_overridden(merge(own).values, built.merged.values),
         warnings=tuple(in_file_order(built.warnings, sources)),
         where=_by_name(built.where),
@@ -160,26 +152,26 @@ def _build(root: Path, layers: list[Checked], moment: Moment) -> _Built:
     merged = merge(layers)
     own = next(layer.source for layer in layers if layer.source.shown.startswith(FOLDER))
 
-    def where(key: Key) -> str:
-        return merged.where(key) or own.shown
+    def where(key: Key) -> Place:
+        return merged.where(key) or Place(own.shown)
 
-    recipe, wrong = validate(Recipe, merged.values, (), where, lambda key: lookup(merged.raw, key))
+    recipe, wrong = validate(Recipe, merged.values, where, merged.raw)
     looked_at = recipe or without(merged.values, wrong)
-    bad = {dotted(names_only(key)) for key in wrong}.union(merged.bad, *(it.bad for it in layers))
+    bad = {dotted(names_only(key)) for key in wrong}.union(merged.bad(), *(it.bad for it in layers))
 
     def found(level: Level) -> Iterator[Problem]:
         at_run = layers[0].source.where
         rules = broken(
             looked_at, root, merged.where, level=level, moment=moment, at_run=at_run, bad=bad
         )
-        return (replace(problem, where=problem.where or own.shown) for problem in rules)
+        return (replace(problem, where=problem.where or Place(own.shown)) for problem in rules)
 
     return _Built(
         recipe=recipe,
         merged=merged,
         problems=[
             *(problem for layer in layers for problem in layer.problems),
-            *merged.problems,
+            *merged.problems(),
             *wrong.values(),
             *found("error"),
         ],
@@ -191,29 +183,32 @@ def _build(root: Path, layers: list[Checked], moment: Moment) -> _Built:
     )
 
 
-def _runtime(params: Checked) -> tuple[Runtime | None, list[Problem]]:
-    merged = merge_runtime(params)
-    runtime, wrong = validate(
-        Runtime,
-        merged.values.get("runtime", {}),
-        ("runtime",),
-        params.source.where,
-        lambda key: lookup(merged.raw, key),
-    )
-    return runtime, [*merged.problems, *wrong.values()]
+def _params(checked: Checked) -> tuple[Params | None, list[Problem], bool]:
+    """What params.yaml says beside overrides, its problems, and whether recipe and data stand."""
+    merged = merge_runtime(checked)
+    own = {name: value for name, value in merged.values.items() if name not in SECTIONS}
+    params, wrong = validate(Params, own, checked.source.where, merged.raw)
+    problems = [*checked.problems, *merged.problems(), *wrong.values()]
+    return params, problems, ("recipe",) not in wrong and ("data",) not in wrong
 
 
-def _unequal_parts(
-    params: Checked, runtime: Runtime | None, recipe: Recipe | None
-) -> list[Problem]:
+def _problems_of_overrides(checked: Checked) -> list[Problem]:
+    """What is wrong with overrides, as far as it shows without their recipe."""
+    merged = merge([_overrides(checked)])
+    _, wrong = validate(Recipe, merged.values, checked.source.where, merged.raw)
+    return [*merged.problems(), *wrong.values()]
+
+
+def _unequal_parts(checked: Checked, params: Params | None, recipe: Recipe | None) -> list[Problem]:
     """The one rule between `runtime` and a recipe."""
-    if runtime is None or recipe is None:
+    if params is None or recipe is None:
         return []
+    runtime = params.runtime
     problem = problem_of_processes(
         recipe.train.gradient_accumulation,
         runtime.processes,
         runtime.nodes,
-        where=place_of_processes(params.source, runtime),
+        where=place_of_processes(checked.source, runtime),
     )
     return [problem] if problem else []
 
@@ -235,5 +230,5 @@ def _overridden(own: dict[str, Any], final: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by_name(where: Callable[[Key], str]) -> Callable[[str], str]:
+def _by_name(where: Callable[[Key], Place]) -> Callable[[str], Place]:
     return lambda name: where(tuple(name.split(".")))

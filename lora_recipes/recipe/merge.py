@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-from lora_recipes.errors import Problem
-from lora_recipes.recipe.fields import recipe_keys, runtime_keys
+from lora_recipes.errors import Place, Problem
+from lora_recipes.recipe.fields import every_key, recipe_keys
+from lora_recipes.recipe.interpolate import Unresolved, interpolate, lookup
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.structure import Checked
-from lora_recipes.recipe.yamlfile import Key, dotted
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+from lora_recipes.recipe.yamlfile import Key, dotted, names_only
 
 REFERENCE = re.compile(r"(?<!\\)\$\{\s*([\w.]+)\s*\}")
 """`${section.key}`, not escaped."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Merged:
     """Layers merged into one tree of plain values, which remembers where each came from."""
 
     values: dict[str, Any]
-    """Merged, interpolated, plain: no omegaconf object leaves this module."""
+    """Merged and interpolated."""
 
     raw: dict[str, Any]
     """The same before interpolation."""
@@ -34,17 +31,23 @@ class Merged:
     layers: list[Checked]
     """Strongest first."""
 
-    problems: list[Problem] = field(default_factory=list)
+    unresolved: list[Unresolved]
 
-    bad: set[str] = field(default_factory=set)
-    """Dotted keys that could not be interpolated."""
-
-    def where(self, key: Key) -> str:
-        """`file:line` of the strongest setting of a key; empty where no file sets it."""
+    def where(self, key: Key) -> Place | None:
+        """The place of the strongest setting of a key; None where no file sets it."""
+        *sections, leaf = names_only(key)
         for layer in self.layers:
-            if lookup(layer.data, _without_positions(key)) is not None:
+            if leaf in (lookup(layer.data, tuple(sections)) or ()):
                 return layer.source.where(key)
-        return ""
+        return None
+
+    def problems(self) -> list[Problem]:
+        """What could not be interpolated."""
+        return [_problem(it, self.where(it.key)) for it in self.unresolved]
+
+    def bad(self) -> set[str]:
+        """The dotted keys that could not be interpolated."""
+        return {dotted(names_only(it.key)) for it in self.unresolved}
 
 
 def merge(layers: list[Checked]) -> Merged:
@@ -55,12 +58,14 @@ def merge(layers: list[Checked]) -> Merged:
     tree = _defaults()
     for layer in reversed(layers):
         _lay_over(tree, layer.data)
-    return _interpolate(tree, layers, ())
+    values, unresolved = interpolate(tree)
+    return Merged(values, tree, layers, unresolved)
 
 
 def merge_runtime(params: Checked) -> Merged:
-    """The `runtime` of params.yaml. It may take values from the whole file and `${oc.env:…}`."""
-    return _interpolate(params.data, [params], ("runtime",))
+    """params.yaml's own part. Only `runtime` is interpolated, from the whole file and `oc.env`."""
+    values, unresolved = interpolate(params.data, ("runtime",))
+    return Merged(values, params.data, [params], unresolved)
 
 
 def _lay_over(tree: dict[str, Any], stronger: dict[str, Any]) -> None:
@@ -69,46 +74,6 @@ def _lay_over(tree: dict[str, Any], stronger: dict[str, Any]) -> None:
             _lay_over(tree[name], value)
         else:
             tree[name] = deepcopy(value)
-
-
-def _interpolate(tree: dict[str, Any], layers: list[Checked], within: Key) -> Merged:
-    merged = Merged(deepcopy(tree), tree, layers)
-    found = list(_interpolations(lookup(tree, within), within))
-    if not found:
-        return merged  # as nearly always: OmegaConf alone takes longer than all the rest
-
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    config = OmegaConf.create(tree)
-    for key, text in found:
-        try:
-            _set(merged.values, key, _select(config, key))
-        except (OmegaConfBaseException, RecursionError) as error:
-            merged.problems.append(_unresolved(merged, key, text, error))
-            merged.bad.add(dotted(_without_positions(key)))
-            _set(merged.values, key, _REMOVED)
-    _drop_removed(merged.values)
-    return merged
-
-
-def lookup(tree: Any, key: Key) -> Any:
-    """The value at a key, or None where there is none."""
-    for part in key:
-        in_mapping = isinstance(tree, dict) and part in tree
-        in_list = isinstance(tree, (list, tuple)) and isinstance(part, int) and part < len(tree)
-        if not in_mapping and not in_list:
-            return None
-        tree = tree[part]
-    return tree
-
-
-def _without_positions(key: Key) -> Key:
-    return tuple(part for part in key if isinstance(part, str))
-
-
-_REMOVED = object()
-"""Marks a value that could not be interpolated; its key then counts as not given."""
 
 
 def _defaults() -> dict[str, Any]:
@@ -123,53 +88,19 @@ def _defaults() -> dict[str, Any]:
     return tree
 
 
-def _interpolations(tree: Any, key: Key) -> Iterator[tuple[Key, str]]:
-    if isinstance(tree, dict):
-        for name, value in tree.items():
-            yield from _interpolations(value, (*key, name))
-    elif isinstance(tree, list):
-        for position, value in enumerate(tree):
-            yield from _interpolations(value, (*key, position))
-    elif isinstance(tree, str) and "${" in tree:
-        yield key, tree
-
-
-def _select(tree: DictConfig, key: Key) -> Any:
-    from omegaconf import DictConfig, ListConfig, OmegaConf
-
-    value = OmegaConf.select(tree, dotted(key), throw_on_resolution_failure=True)
-    if isinstance(value, (DictConfig, ListConfig)):
-        return OmegaConf.to_container(value, resolve=True)
-    return value
-
-
-def _set(tree: Any, key: Key, value: Any) -> None:
-    for part in key[:-1]:
-        tree = tree[part]
-    tree[key[-1]] = value
-
-
-def _drop_removed(tree: Any) -> None:
-    """Take out what was marked; a list that lost an item goes as a whole."""
-    for name, value in list(tree.items()):
-        if value is _REMOVED or (isinstance(value, list) and _REMOVED in value):
-            del tree[name]
-        elif isinstance(value, dict):
-            _drop_removed(value)
-
-
-def _unresolved(merged: Merged, key: Key, text: str, error: Exception) -> Problem:
-    match = REFERENCE.search(text)
+def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
+    match = REFERENCE.search(unresolved.text)
+    error = str(unresolved.error)
     fix = "name a key that exists, as `lora-recipes explain` lists them"
-    if "Recursi" in str(error):
+    if "Recursi" in error:
         fix = "give one of the keys a value of its own; they refer to one another"
-    elif "Environment variable" in str(error):
+    elif "Environment variable" in error:
         fix = "set the variable, or give a default: ${oc.env:NAME,default}"
     elif match is not None:
-        fix = did_you_mean(match.group(1), [*recipe_keys(), *runtime_keys()], fix)
+        fix = did_you_mean(match.group(1), every_key(), fix)
     return Problem(
-        where=merged.where(key),
-        what=f"{dotted(key)} = {text} leads nowhere",
+        where=where or "",
+        what=f"{dotted(unresolved.key)} = {unresolved.text} cannot be resolved",
         allowed="${section.key} for another key's value",
         fix=fix,
     )

@@ -13,7 +13,7 @@ from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
-from lora_recipes.recipe.sections.section import Allowed, Name, Section
+from lora_recipes.recipe.sections.section import Allowed, Name, Section, Short
 from lora_recipes.recipe.sections.train import Train
 
 RecipeName = Annotated[
@@ -28,7 +28,7 @@ class Recipe(Section):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Annotated[Literal[1], Field(alias="schema", examples=[1])]
     """The version of these keys' meaning. It rises when an old recipe would mean something else.
 
     Source: this project.
@@ -40,14 +40,14 @@ class Recipe(Section):
     Source: this project.
     """
 
-    version: Annotated[int, Field(ge=1, le=1_000_000)]
+    version: Annotated[int, Field(ge=1, le=1_000_000, examples=[1])]
     """The recipe's own version. Raise it when you change what the recipe trains.
 
     Higher: newer. Lower: older.
     Source: this project.
     """
 
-    description: Name
+    description: Annotated[Name, Field(examples=["what it is for"])]
     """What the recipe is for, where its values are from, and which of them are assumed.
 
     Source: this project.
@@ -59,28 +59,28 @@ class Recipe(Section):
     Source: this project.
     """
 
-    base: Base = Base()
+    base: Annotated[Base, Short("which model lies under the adapter")] = Base()
     """The frozen model under the adapter."""
 
-    dataset: Dataset = Dataset()
+    dataset: Annotated[Dataset, Short("which pictures, which words")] = Dataset()
     """Which pictures, and which words go with them."""
 
-    prepare: Prepare = Prepare()
+    prepare: Annotated[Prepare, Short("pictures → pixels")] = Prepare()
     """How pictures become training pixels."""
 
-    encode: Encode = Encode()
+    encode: Annotated[Encode, Short("pixels → latents")] = Encode()
     """How pictures become latents."""
 
-    lora: Lora = Lora()
+    lora: Annotated[Lora, Short("the adapter's shape")] = Lora()
     """The shape of the adapter."""
 
-    train: Train = Train()
+    train: Annotated[Train, Short("how long, how fast")] = Train()
     """How long to train, and how."""
 
-    sample: Sample = Sample()
+    sample: Annotated[Sample, Short("the pictures that show what was learned")] = Sample()
     """The pictures that show what was learned."""
 
-    compute: Compute = Compute()
+    compute: Annotated[Compute, Short("where and how precisely; changes bytes")] = Compute()
     """Where and how precisely numbers are computed."""
 
 

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.pipeline import PARAMS
+from lora_recipes.recipe.interpolate import interpolate
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.yamlfile import read
+from lora_recipes.recipe.yamlfile import Source, read
 
 FILE = PARAMS
 """Which recipe, which data, and the user's overrides; in the project's folder."""
@@ -22,21 +23,22 @@ def runtime(root: Path) -> Runtime:
     Raises:
         UserError: params.yaml is missing, or `validate` would find a mistake in the section.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     source = read(root / FILE, FILE)
+    values, unresolved = interpolate(source.data, ("runtime",))
+    given: Any = values.get("runtime") or {}
     try:
-        merged = OmegaConf.create(source.data)
-        given: Any = OmegaConf.select(merged, "runtime")
-        values = OmegaConf.to_container(given, resolve=True) if given is not None else {}
-        assert isinstance(values, dict)
-        return Runtime.model_validate({key: v for key, v in values.items() if v is not None})
-    except (AssertionError, OmegaConfBaseException, ValidationError) as error:
-        raise UserError(
-            Problem(
-                where=source.where(("runtime",)),
-                what="runtime holds a mistake",
-                fix="run `lora-recipes validate`, which names it",
-            )
-        ) from error
+        if unresolved or not isinstance(given, dict):
+            raise _mistake(source)
+        return Runtime.model_validate({key: v for key, v in given.items() if v is not None})
+    except ValidationError as error:
+        raise _mistake(source) from error
+
+
+def _mistake(source: Source) -> UserError:
+    return UserError(
+        Problem(
+            where=source.where(("runtime",)),
+            what="runtime holds a mistake",
+            fix="run `lora-recipes validate`, which names it",
+        )
+    )

@@ -37,4 +37,4 @@ def problem_of_processes(
 
 def place_of_processes(params: Source, runtime: Runtime) -> str:
     """`params.yaml:line` of what makes several processes."""
-    return params.where(("runtime", "processes" if runtime.processes > 1 else "nodes"))
+    return str(params.where(("runtime", "processes" if runtime.processes > 1 else "nodes")))

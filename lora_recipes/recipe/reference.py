@@ -1,8 +1,7 @@
-"""The files that are generated: the reference page and the JSON schema, and dvc.yaml.
+"""What is generated: the reference page, the JSON schema, params.yaml's key list, dvc.yaml.
 
 `python -m lora_recipes.recipe.reference` writes them, with `--check` it only says which are stale.
-`tests/golden/recipe-schema.json` is a frozen copy of the JSON schema: a change of the recipe's
-surface is a decision, made by `--accept`.
+`git diff recipes/schema.json` shows what changed of the recipe's surface.
 """
 
 from __future__ import annotations
@@ -13,17 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.files import write_text
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import write_bytes
+from lora_recipes.pipeline import PARAMS as PARAMS_FILE
 from lora_recipes.pipeline import dvc_yaml
+from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.explain import facts, paragraphs, rules_about
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts
+from lora_recipes.recipe.keylist import updated
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rules import RULES
 
 PAGE = Path("docs/reference.md")
 SCHEMA = Path("recipes/schema.json")
-GOLDEN = Path("tests/golden/recipe-schema.json")
 DVC = Path("dvc.yaml")
+PARAMS = Path(PARAMS_FILE)
 
 _INTRODUCTION = """\
 # Reference: every key of a recipe
@@ -35,28 +38,38 @@ keys, but for the first five, can be overridden in `params.yaml`, where `null` m
 own". `none` is a value itself: `trigger: none` takes the recipe's trigger away, `trigger: null`
 keeps it. Outside the *allowed* values a recipe is refused; outside the *advised* ones it is warned
 about (`lora-recipes validate --strict`: refused). `lora-recipes explain <key>` prints what stands
-here. Keys can take values from others: `alpha: ${lora.rank}`.
+here. Keys can take values from others: `alpha: ${lora.rank}`. At its *off* value a key changes
+nothing, and no file mentions it; *header* names the fields of the adapter's file that other tools
+read.
 """
 
 
-def generated() -> dict[Path, str]:
-    """The content of each generated file, by its path from the project's folder."""
-    return {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
+def generated(root: Path) -> dict[Path, str]:
+    """The content of each generated file, by its path from the project's folder.
+
+    Raises:
+        UserError: params.yaml cannot be edited safely, or sets what is no key any more.
+    """
+    files = {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
+    if (root / PARAMS).is_file():
+        yamlfile.read(root / PARAMS, str(PARAMS))
+        files[PARAMS] = _whole((root / PARAMS).read_bytes().decode("utf-8"))
+    return files
 
 
 def stale(root: Path) -> list[Path]:
     """The generated files that are not what the schema says now."""
     return [
         path
-        for path, text in generated().items()
-        if not (root / path).is_file() or (root / path).read_text("utf-8") != text
+        for path, text in generated(root).items()
+        if not (root / path).is_file() or (root / path).read_bytes() != text.encode("utf-8")
     ]
 
 
 def write(root: Path) -> None:
     """Write the generated files."""
-    for path, text in generated().items():
-        write_text(root / path, text)
+    for path, text in generated(root).items():
+        write_bytes(root / path, text.encode("utf-8"))
 
 
 def page() -> str:
@@ -82,6 +95,20 @@ def schema() -> str:
             definition["properties"][name] = _or_interpolated(field)
     tree["title"] = "A recipe"
     return json.dumps(tree, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def _whole(text: str) -> str:
+    """params.yaml with every key."""
+    done = updated(text)
+    if done.unknown:
+        raise UserError(
+            Problem(
+                where=str(PARAMS),
+                what=f"sets what is no key: {', '.join(done.unknown)}",
+                fix="remove these lines",
+            )
+        )
+    return done.text
 
 
 def _section(name: str) -> Iterator[str]:
@@ -145,16 +172,15 @@ def _or_interpolated(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> None:
-    """`--check` exits with the stale files' names; `--accept` also freezes the schema anew."""
+    """`--check` exits with the stale files' names."""
     root = Path.cwd()
-    if "--check" in arguments:
-        names = [str(path) for path in stale(root)]
-        if names:
+    try:
+        if "--check" not in arguments:
+            write(root)
+        elif names := [str(path) for path in stale(root)]:
             sys.exit(f"stale: {', '.join(names)}; run python -m lora_recipes.recipe.reference")
-        return
-    write(root)
-    if "--accept" in arguments:
-        write_text(root / GOLDEN, schema())
+    except UserError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lora_recipes.recipe.identity import is_off, plain_value, section_of
+from lora_recipes.recipe.identity import is_off
 from lora_recipes.recipe.model import SECTIONS, Recipe
-from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section, plain_value, section_of
 
 Leaves = Mapping[str, Any]
 """Plain values by dotted key: `train.learning_rate`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from lora_recipes.errors import Problem
-from lora_recipes.recipe import rules_rest, rules_train
+from lora_recipes.errors import Place, Problem
+from lora_recipes.recipe import belonging, rules_base, rules_data, rules_train
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.model import Recipe
@@ -17,10 +17,13 @@ from lora_recipes.recipe.yamlfile import Key, dotted
 RULES: tuple[Rule, ...] = tuple(
     sorted(
         (
-            item
-            for module in (rules_rest, rules_train)
-            for item in vars(module).values()
-            if isinstance(item, Rule)
+            *belonging.rules(),
+            *(
+                item
+                for module in (rules_base, rules_data, rules_train)
+                for item in vars(module).values()
+                if isinstance(item, Rule)
+            ),
         ),
         key=lambda rule: rule.id,
     )
@@ -31,11 +34,11 @@ RULES: tuple[Rule, ...] = tuple(
 def broken(
     recipe: Recipe,
     root: Path,
-    where: Callable[[Key], str],
+    where: Callable[[Key], Place | None],
     *,
     level: Level,
     moment: Moment,
-    at_run: Callable[[Key], str] | None = None,
+    at_run: Callable[[Key], Place] | None = None,
     bad: Iterable[str] = (),
 ) -> Iterator[Problem]:
     """A problem for each rule that a recipe breaks.
@@ -43,7 +46,7 @@ def broken(
     Args:
         recipe: a valid recipe.
         root: the project's folder, to tell local models from Hugging Face ids.
-        where: finds `file:line` of a key; empty where no file sets it.
+        where: finds the place of a key; None where no file sets it.
         level: errors or warnings.
         moment: `recipe` for a recipe by itself, `run` for one that params.yaml completed.
         at_run: finds the place in params.yaml, where what a recipe left to its user is mended.
@@ -65,7 +68,7 @@ def broken(
             if rule.moment == "run" and at_run is not None:
                 place = at_run(key)
             yield Problem(
-                where=place,
+                where=place or "",
                 what=f"{dotted(key)} = {show(value)}{finding.beside}",
                 allowed=finding.allowed,
                 fix=finding.fix,
@@ -73,20 +76,24 @@ def broken(
 
 
 def for_images(
-    recipe: Recipe, images: int, where: Callable[[str], str] = lambda key: ""
+    recipe: Recipe,
+    repeats: Sequence[int],
+    where: Callable[[str], Place | str] = lambda key: "",
 ) -> list[Problem]:
-    """What is wrong with a recipe for so many images.
+    """What is wrong with a recipe for these images.
 
     Args:
         recipe: a valid recipe.
-        images: how many are trained on, each counted as often as its own `repeats` say.
-        where: finds `file:line` of a dotted key.
+        repeats: [images] how often each one's own folder repeats it, mostly 1.
+        where: finds the place of a dotted key.
     """
-    return problems_for_images(recipe.train, images, where)
+    return problems_for_images(recipe.train, repeats, where)
 
 
-def _nearest_place(rule: Rule, finding: Finding, where: Callable[[Key], str]) -> str:
+def _nearest_place(
+    rule: Rule, finding: Finding, where: Callable[[Key], Place | None]
+) -> Place | None:
     """Where another key of the rule is set: the reported one is at its default."""
     names = [finding.cause] if finding.cause else rule.keys
     places = (where(tuple(name.split("."))) for name in names)
-    return next((place for place in places if place), "")
+    return next((place for place in places if place), None)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lora_recipes.recipe.fields import overridable_keys, show
-from lora_recipes.recipe.identity import plain_value
+from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rule import Finding, rule
 from lora_recipes.recipe.schedule import POLYNOMIAL_END
-from lora_recipes.recipe.values import value_of
 
 MOST_PASSES = 1_000_000
 """More than anyone shows an image; above it, a digit too many is likelier."""
@@ -63,18 +61,6 @@ def warmup_shorter_than_training(recipe: Recipe, root: Path) -> Iterator[Finding
         )
 
 
-@rule("train.warmup_steps", "train.scheduler")
-def warmup_with_plain_constant(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """The plain `constant` schedule has no warm-up."""
-    if recipe.train.scheduler == "constant" and recipe.train.warmup_steps > 0:
-        yield Finding(
-            "train.warmup_steps",
-            "0 with the plain constant schedule",
-            "write `scheduler: constant_with_warmup`, or remove the warm-up",
-            " beside train.scheduler = constant",
-        )
-
-
 @rule("train.scheduler", "train.warmup_steps", level="warning")
 def constant_with_warmup_of_nothing(recipe: Recipe, root: Path) -> Iterator[Finding]:
     """`constant_with_warmup` without warm-up steps is plain `constant`."""
@@ -84,30 +70,6 @@ def constant_with_warmup_of_nothing(recipe: Recipe, root: Path) -> Iterator[Find
             "constant_with_warmup with train.warmup_steps above 0",
             "give train.warmup_steps a number, or write `scheduler: constant`",
             " beside train.warmup_steps = 0",
-        )
-
-
-@rule("train.restarts", "train.scheduler")
-def restarts_of_another_schedule(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """`train.restarts` belongs to `cosine_with_restarts`; another schedule would ignore it."""
-    if recipe.train.restarts != 1 and recipe.train.scheduler != "cosine_with_restarts":
-        yield Finding(
-            "train.restarts",
-            "1 with any schedule but cosine_with_restarts",
-            "write `scheduler: cosine_with_restarts`, or remove train.restarts",
-            f" beside train.scheduler = {recipe.train.scheduler}",
-        )
-
-
-@rule("train.power", "train.scheduler")
-def power_of_another_schedule(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """`train.power` belongs to `polynomial`; another schedule would ignore it."""
-    if recipe.train.power != 1 and recipe.train.scheduler != "polynomial":
-        yield Finding(
-            "train.power",
-            "1 with any schedule but polynomial",
-            "write `scheduler: polynomial`, or remove train.power",
-            f" beside train.scheduler = {recipe.train.scheduler}",
         )
 
 
@@ -169,58 +131,17 @@ def auto_rate_needs_constant(recipe: Recipe, root: Path) -> Iterator[Finding]:
         )
 
 
-@rule("train.adafactor.warmup_init", "train.adafactor.relative_step")
-def warmup_init_needs_relative_step(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """`train.adafactor.warmup_init` shapes the relative step, so it needs one."""
-    adafactor = recipe.train.adafactor
-    if adafactor.warmup_init and not adafactor.relative_step:
-        yield Finding(
-            "train.adafactor.warmup_init",
-            "true with train.adafactor.relative_step true only",
-            "write `warmup_init: false`, or `relative_step: true` and `learning_rate: auto`",
-            " beside train.adafactor.relative_step = false",
-        )
-
-
-@rule("train.adafactor.scale_parameter", level="warning")
+@rule("train.adafactor.scale_parameter", "train.adafactor.relative_step", level="warning")
 def scale_parameter_is_slow(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """With `train.adafactor.scale_parameter` the adapter's up matrices, which start at zero, move
-    about 1000 times slower."""
-    if recipe.train.adafactor.scale_parameter:
+    """With `train.adafactor.scale_parameter` beside a learning rate, the adapter's up matrices,
+    which start at zero, move about 1000 times slower. `relative_step` is made to go with it."""
+    adafactor = recipe.train.adafactor
+    if adafactor.scale_parameter and not adafactor.relative_step:
         yield Finding(
             "train.adafactor.scale_parameter",
             "false is advised: weights that start at zero move about 1000 times slower",
             "write `scale_parameter: false`",
         )
-
-
-@rule("train.adafactor.eps", "train.adafactor.scale_parameter")
-def second_eps_needs_scale_parameter(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """The second number of `train.adafactor.eps` is used under `scale_parameter` only."""
-    adafactor = recipe.train.adafactor
-    if adafactor.eps[1] != type(adafactor)().eps[1] and not adafactor.scale_parameter:
-        yield Finding(
-            "train.adafactor.eps",
-            "0.001 as the second number, which nothing uses here",
-            "change the first number only",
-            " beside train.adafactor.scale_parameter = false",
-        )
-
-
-@rule("train.optimizer", "train.adafactor", "train.adamw")
-def settings_of_the_other_optimizer(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """Settings of an optimizer that is not used stay at their defaults: nothing is ignored."""
-    other = "adamw" if recipe.train.optimizer == "adafactor" else "adafactor"
-    for name, key in overridable_keys().items():
-        if not name.startswith(f"train.{other}."):
-            continue
-        if plain_value(value_of(recipe, name)) != key.default:
-            yield Finding(
-                name,
-                f"{show(key.default)}, the default, while {other} is not used",
-                f"remove the line, or write `optimizer: {other}`",
-                f" beside train.optimizer = {recipe.train.optimizer}",
-            )
 
 
 @rule("train.snapshots")

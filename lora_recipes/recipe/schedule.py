@@ -1,59 +1,15 @@
-"""How many optimizer steps a training takes, and the learning rate at each of them.
-
-The samples of all epochs form one continuous stream: epochs cut neither batches nor accumulation
-windows. `images` always counts an image as often as its own `repeats` in the manifest say.
-"""
+"""What happens at which optimizer step: the learning rate, and when snapshots are taken."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.train import Train
 
 POLYNOMIAL_END = 1e-7
 """The learning rate that the polynomial schedule ends at, as transformers has it."""
-
-
-def window(train: Train) -> int:
-    """Samples in one full optimizer step."""
-    return train.batch_size * train.gradient_accumulation
-
-
-def samples(images: int, train: Train) -> int:
-    """How many samples the training sees in all.
-
-    >>> samples(50, Train(repeats=10, epochs=2))
-    1000
-    """
-    if train.steps != "auto":
-        return train.steps * window(train)
-    assert train.epochs != "auto", "a rule of the recipe: one of epochs and steps is a number"
-    return images * train.repeats * train.epochs
-
-
-def optimizer_steps(images: int, train: Train) -> int:
-    """How many optimizer steps the training takes. The last one may hold fewer samples.
-
-    Raises:
-        UserError: the samples do not fill a single step.
-    """
-    total = samples(images, train)
-    if total < window(train):
-        raise UserError(too_few_samples(images, train))
-    return math.ceil(total / window(train))
-
-
-def too_few_samples(images: int, train: Train) -> Problem:
-    """The problem of a training that ends before its first full step."""
-    return Problem(
-        what=f"zero full optimizer steps: {images} images × {train.repeats} repeats × "
-        f"{train.epochs} epochs = {samples(images, train)} samples",
-        allowed=f"at least batch_size {train.batch_size} × gradient_accumulation "
-        f"{train.gradient_accumulation} = {window(train)} samples",
-        fix="raise train.repeats or train.epochs, or lower train.gradient_accumulation",
-    )
 
 
 def snapshot_steps(total: int, train: Train) -> list[int]:
@@ -76,12 +32,30 @@ def learning_rate_at(step: int, total: int, train: Train) -> float:
         step: optimizer steps already taken; the first step has 0.
         total: optimizer steps of the whole training.
 
-    Source: transformers, optimization.py; Shazeer & Stern 2018, arXiv:1804.04235, section 8.
+    Source: transformers, optimization.py.
     """
     if train.learning_rate == "auto":
-        most = 1e-6 * (step + 1) if train.adafactor.warmup_init else 1e-2
-        return min(most, 1 / math.sqrt(step + 1))
+        return float(relative_step(step + 1, train.adafactor.warmup_init))
     return train.learning_rate * schedule_factor(step, total, train)
+
+
+def relative_step(
+    step: Any,
+    warmup: bool,
+    root: Callable[[Any], Any] = math.sqrt,
+    least: Callable[[Any, Any], Any] = min,
+) -> Any:
+    """Adafactor's relative step size, rho = min(1e-2 or a ramp of 1e-6 t, 1 / √t).
+
+    Args:
+        step: the paper's t, a whole number or a device's count; the first step has 1.
+        warmup: whether it rises from near 0, `train.adafactor.warmup_init`.
+        root: the square root of such a step.
+        least: the lesser of a bound and such a step's value.
+
+    Source: Shazeer & Stern 2018, arXiv:1804.04235, algorithm 6 and section 8.
+    """
+    return least(1e-6 * step if warmup else 1e-2, 1.0 / root(step))
 
 
 def schedule_factor(step: int, total: int, train: Train) -> float:

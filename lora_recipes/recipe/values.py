@@ -1,4 +1,4 @@
-"""Whether values are what their keys allow, told in words that a user can act on."""
+"""What pydantic finds wrong with values, told in words that a user can act on."""
 
 from __future__ import annotations
 
@@ -10,64 +10,69 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lora_recipes.errors import Problem
+from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import Key as Known
-from lora_recipes.recipe.fields import overridable_keys, recipe_keys, runtime_keys, show
-from lora_recipes.recipe.model import Recipe
-from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.fields import keys_under, overridable_keys, params_keys, recipe_keys, show
+from lora_recipes.recipe.interpolate import lookup
+from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
+from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
-from lora_recipes.recipe.yamlfile import Key, dotted
+from lora_recipes.recipe.yaml_hints import spaced
+from lora_recipes.recipe.yamlfile import Key, dotted, names_only
 
-Where = Callable[[Key], str]
-Lookup = Callable[[Key], Any]
 AnySection = TypeVar("AnySection", bound=Section)
+
+TOP = {"Recipe": (*HEAD, *SECTIONS), "Params": ("recipe", "data", *SECTIONS, "runtime")}
+"""What the files may hold at their top."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def validate(
-    section: type[AnySection], values: dict[str, Any], prefix: Key, where: Where, raw: Lookup
+    section: type[AnySection],
+    values: dict[str, Any],
+    where: Callable[[Key], Place | str],
+    raw: dict[str, Any],
 ) -> tuple[AnySection | None, dict[Key, Problem]]:
-    """Make a section of plain values, or say everything that is wrong with them.
+    """Make a Recipe or Params of plain values, or say everything that is wrong with them.
 
     Args:
-        section: what the values should make: Recipe or Runtime.
+        section: which of the two.
         values: merged and interpolated.
-        prefix: where the section stands; empty for a whole recipe.
-        where: finds `file:line` of a key.
-        raw: finds what the file says at a key, before interpolation.
+        where: finds the place of a key.
+        raw: the values before interpolation.
     """
+    keys = recipe_keys() if section is Recipe else params_keys()
     try:
         return section.model_validate(values), {}
     except ValidationError as error:
         problems: dict[Key, Problem] = {}
         for detail in error.errors(include_url=False, include_context=False):
-            if detail["type"] == "missing":
-                continue  # the check of the file's structure has said so
-            key = _key((*prefix, *detail["loc"]))
-            if key not in problems:
-                value = _value(values, key[len(prefix) :])
-                problems[key] = _problem(key, value, raw(key), where(key))
+            if detail["type"] == "missing" and section is Recipe:
+                continue  # each file was asked for a head of its own
+            key = _key(detail["loc"], keys)
+            if key in problems:
+                continue
+            if detail["type"] == "extra_forbidden":
+                beside = keys_under(dotted(key[:-1])) or TOP[section.__name__]
+                what, allowed, fix = _other_key(key, beside)
+            else:
+                known = keys[dotted(names_only(key))]
+                what, allowed, fix = _told(known, key, lookup(values, key), lookup(raw, key))
+            problems[key] = Problem(what, fix, allowed, where(key))
         return None, problems
 
 
 def without(values: dict[str, Any], keys: Iterable[Key]) -> Recipe:
     """The recipe with some keys at their defaults, so that rules can look at all the others."""
-    values = copy.deepcopy(values) | {"schema": 1, "version": 1, "name": "x", "description": "x"}
+    values = copy.deepcopy(values)
     for *sections, leaf in map(names_only, keys):
-        if sections:
-            place = _value(values, tuple(sections))
-            place.pop(leaf, None)
-    values.pop("extends", None)
+        (lookup(values, tuple(sections)) or {}).pop(leaf, None)
+    values |= {"schema": 1, "version": 1, "name": "x", "description": "x", "extends": "none"}
     return Recipe.model_validate(values)
 
 
-def names_only(key: Key) -> tuple[str, ...]:
-    """A key without positions in lists."""
-    return tuple(part for part in key if isinstance(part, str))
-
-
-def outside_advised(recipe: Recipe, where: Where) -> Iterator[Problem]:
+def outside_advised(recipe: Recipe, where: Callable[[Key], Place | str]) -> Iterator[Problem]:
     """A warning for each number outside the range in which it is known to work."""
     for known in overridable_keys().values():
         key = tuple(known.name.split("."))
@@ -93,11 +98,10 @@ def value_of(recipe: Recipe, name: str) -> Any:
     return value
 
 
-def _key(location: tuple[str | int, ...]) -> Key:
+def _key(location: Key, keys: dict[str, Known]) -> Key:
     """The key of a pydantic error: names down to the leaf, and the position in a list."""
-    known = recipe_keys() | runtime_keys()
     for length in range(1, len(location) + 1):
-        if dotted(location[:length]) in known:
+        if dotted(location[:length]) in keys:
             position = location[length : length + 1]
             return location[:length] + (position if position and _is_int(position[0]) else ())
     return location
@@ -107,25 +111,42 @@ def _is_int(part: object) -> bool:
     return isinstance(part, int)
 
 
-def _value(values: Any, key: Key) -> Any:
-    for part in key:
-        values = values[part]
-    return values
-
-
-def _problem(key: Key, value: Any, raw: Any, where: str) -> Problem:
-    known = (recipe_keys() | runtime_keys())[dotted(names_only(key))]
+def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
+    """What, allowed and fix of a wrong value."""
+    name = dotted(key)
+    if isinstance(value, dict):
+        return f"{name} is a mapping", known.allowed, "write one value after the colon"
+    if value is None and not _is_int(key[-1]):
+        return f"{name} is missing", known.allowed, _fix(known, value, raw)
     source = f" (from {raw})" if isinstance(raw, str) and raw != value and "${" in raw else ""
-    return Problem(
-        where=where,
-        what=f"{dotted(key)} = {show(value)}{source}",
-        allowed=known.allowed,
-        fix=_as_list(known, key, value) or _fix(known, value, raw),
-    )
+    fix = _as_list(known, key, value) or _fix(known, value, raw)
+    return f"{name} = {show(value)}{source}", known.allowed, fix
+
+
+def _other_key(key: Key, beside: tuple[str, ...]) -> tuple[str, str, str]:
+    """What, allowed and fix where a file holds a key that there is not."""
+    name, known = str(key[-1]), overridable_keys()
+    ours = OTHER_NAMES.get(name.lower(), name)
+    elsewhere = [other for other in known if other.rpartition(".")[2] == ours]
+    if meant := spaced(name):
+        fix = f"write a space after the colon: `{meant}`"
+    elif name in known:
+        section, _, rest = name.partition(".")
+        fix = f"write {rest} on a line of its own under {section}:"
+    elif elsewhere and ours not in beside:
+        it = "it" if ours == name else ours
+        fix = f"write {it} under {elsewhere[0].rpartition('.')[0]}:"
+    elif name in HEAD:
+        fix = "remove the line; each recipe says its own"
+    else:
+        fix = did_you_mean(name, beside, "remove the line")
+    return f"{dotted(key)} is not a key", "one of " + ", ".join(beside), fix
 
 
 def _fix(known: Known, value: Any, raw: Any) -> str:
-    default = "" if known.required else f"; the default is {show(known.default)}"
+    if known.required:
+        return f"write, for example, `{known.name}: {known.example}`"
+    default = f"; the default is {show(known.default)}"
     if isinstance(value, str) and isinstance(raw, str) and "oc.env" in raw:
         return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
     numeric = "number" in known.allowed

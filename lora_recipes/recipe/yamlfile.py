@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
-from lora_recipes.errors import Problem, UserError
-from lora_recipes.recipe.yaml_hints import slip
+from lora_recipes.errors import Place, Problem, UserError
+from lora_recipes.recipe.yaml_hints import hint
 
 Key = tuple[str | int, ...]
 """The way to a value: names of mappings, positions in lists."""
@@ -44,12 +44,10 @@ class Source:
     data: dict[str, Any]
     lines: dict[Key, int] = field(default_factory=dict)
 
-    def where(self, key: Key) -> str:
-        """`file:line` of a key, or of the nearest mapping around it that has a line."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self.lines:
-                return f"{self.shown}:{self.lines[key[:length]]}"
-        return self.shown
+    def where(self, key: Key) -> Place:
+        """The place of a key, or of the nearest mapping around it that has a line."""
+        around = (self.lines.get(key[:length]) for length in range(len(key), 0, -1))
+        return Place(self.shown, next((line for line in around if line), 0))
 
 
 def read(path: Path, shown: str) -> Source:
@@ -67,7 +65,7 @@ def read(path: Path, shown: str) -> Source:
     except MarkedYAMLError as error:
         raise UserError(_translate(error, text, shown)) from error
     except ReaderError as error:
-        where = f"{shown}:{text[: error.position].count(chr(10)) + 1}"
+        where = Place(shown, text[: error.position].count(chr(10)) + 1)
         what = f"is not YAML: the character {error.character:#04x}"
         raise UserError(_unreadable(where, what, "remove the character")) from error
     lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
@@ -75,7 +73,7 @@ def read(path: Path, shown: str) -> Source:
     if not isinstance(data, dict):
         raise UserError(
             Problem(
-                where=f"{shown}:{lines.get((), 1)}",
+                where=Place(shown, 1),
                 what=f"the file is {describe(data)}",
                 allowed="`key: value` lines",
                 fix="start from one of the shipped recipes",
@@ -102,27 +100,34 @@ def dotted(key: Key) -> str:
     return text
 
 
+def names_only(key: Key) -> tuple[str, ...]:
+    """A key without positions in lists."""
+    return tuple(part for part in key if isinstance(part, str))
+
+
 def _text(path: Path, shown: str) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(_unreadable(shown, "is missing", "run this in the project's folder")) from (
-            error
-        )
+        raise UserError(
+            _unreadable(Place(shown), "is missing", "run this in the project's folder")
+        ) from (error)
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(
-            _unreadable(f"{shown}:{line}", "is not UTF-8 text", "save the file as UTF-8")
+            _unreadable(Place(shown, line), "is not UTF-8 text", "save the file as UTF-8")
         ) from error
     except OSError as error:
         raise UserError(
-            _unreadable(shown, f"cannot be read: {error.strerror}", "check the file's permissions")
+            _unreadable(
+                Place(shown), f"cannot be read: {error.strerror}", "check the file's permissions"
+            )
         ) from error
     if match := re.search(r"^%YAML\s+(?!1\.2\s*$).*$", text, flags=re.MULTILINE):
         line = text[: match.start()].count("\n") + 1
         raise UserError(
             Problem(
-                where=f"{shown}:{line}",
+                where=Place(shown, line),
                 what=f"asks for another YAML: {match.group().strip()}",
                 allowed="YAML 1.2, as DVC reads it",
                 fix="remove the line",
@@ -131,7 +136,7 @@ def _text(path: Path, shown: str) -> str:
     return text
 
 
-def _unreadable(where: str, what: str, fix: str) -> Problem:
+def _unreadable(where: Place, what: str, fix: str) -> Problem:
     return Problem(where=where, what=what, fix=fix)
 
 
@@ -139,12 +144,12 @@ def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     message = error.problem or "cannot be understood"
     fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
     mark = error.problem_mark or error.context_mark
-    if mark is not None and (found := slip(text, mark.line, mark.column, message)):
+    if mark is not None and (found := hint(text, mark.line, mark.column, message)):
         what = f"is not YAML: {found.what}"
-        return Problem(where=f"{shown}:{found.line + 1}", what=what, fix=found.fix)
+        return Problem(where=Place(shown, found.line + 1), what=what, fix=found.fix)
     if match := re.match(r'found duplicate key "(.*?)"', message):
         message = f"{match.group(1)} stands here twice"
-    where = f"{shown}:{mark.line + 1}" if mark is not None else shown
+    where = Place(shown, mark.line + 1 if mark is not None else 0)
     return Problem(where=where, what=f"is not YAML: {message}", fix=fix)
 
 
@@ -166,7 +171,7 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
     for count, (key, value) in enumerate(todo):
         if count > MOST_VALUES:
             yield Problem(
-                where=source.shown,
+                where=Place(source.shown),
                 what=f"holds more than {MOST_VALUES} values",
                 fix="remove the aliases (*name) that multiply them",
             )

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: no script, no font, colours from the page's style.
+"""Line charts for inline SVG: no script, no font, colours from the page's style.
 
 All numbers in a drawing are rounded to a tenth, so that equal data give equal bytes.
 """
@@ -9,12 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lora_recipes.report.html import Html, tag
-
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 460.0, 230.0
-LEFT, RIGHT, TOP, BOTTOM = 54.0, 12.0, 14.0, 34.0
 MOST_POINTS = 500
 MARKS_WITH_NAMES = 6
 
@@ -23,7 +19,6 @@ MARKS_WITH_NAMES = 6
 class Line:
     """One curve; `kind` is its class in the style: raw, smooth, rate."""
 
-    name: str
     kind: str
     points: Sequence[Point]
 
@@ -42,37 +37,61 @@ class Chart:
     marks: Sequence[tuple[float, str]] = ()
 
 
-def draw(chart: Chart, name: str) -> Html:
-    """The chart as an `<svg>`; `name` makes its element ids unique on the page."""
-    last = max((x for line in chart.lines for x, _ in line.points), default=1.0)
-    first = min((x for line in chart.lines for x, _ in line.points), default=0.0)
-    x_ticks, y_ticks = ticks(first, last, 5), ticks(0.0, chart.top, 4)
+@dataclass(frozen=True)
+class Box:
+    """The drawing's size, and the frame inside it; x counts to the right and y downwards."""
+
+    width: int = 460
+    height: int = 230
+    left: int = 54
+    right: int = 448
+    top: int = 14
+    bottom: int = 196
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Where everything lies, for the template."""
+
+    chart: Chart
+    box: Box
+    rows: list[tuple[float, str]]
+    """y of each grid line, and its number."""
+
+    columns: list[tuple[float, str]]
+    """x of each number below the frame."""
+
+    marks: list[tuple[float, str]]
+    curves: list[tuple[str, list[Point]]]
+    """Kind and points of each line."""
+
+
+def draw(chart: Chart) -> Drawing:
+    """Lay a chart out."""
+    box = Box()
+    across = [x for line in chart.lines for x, _ in line.points]
+    first, last = min(across, default=0.0), max(across, default=1.0)
+    y_ticks = ticks(0.0, chart.top, 4)
     top = max(chart.top, y_ticks[-1])
 
-    def place(point: Point) -> Point:
-        across = (point[0] - first) / (last - first) if last > first else 0.5
-        up = min(max(point[1] / top, 0.0), 1.0)
-        return (
-            LEFT + across * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
-        )
+    def place_x(x: float) -> float:
+        share = (x - first) / (last - first) if last > first else 0.5
+        return round(box.left + share * (box.right - box.left), 1)
 
-    return tag(
-        "svg",
-        tag("title", chart.title, id=f"{name}-title"),
-        tag("desc", chart.summary, id=f"{name}-desc"),
-        [_across(place((first, y))[1], spell(y)) for y in y_ticks],
-        [_along(place((x, 0.0))[0], spell(x)) for x in x_ticks],
-        [
-            _mark(place((x, 0.0))[0], text if len(chart.marks) <= MARKS_WITH_NAMES else "")
-            for x, text in chart.marks
+    def place_y(y: float) -> float:
+        return round(box.bottom - min(max(y / top, 0.0), 1.0) * (box.bottom - box.top), 1)
+
+    named = len(chart.marks) <= MARKS_WITH_NAMES
+    return Drawing(
+        chart,
+        box,
+        rows=[(place_y(y), spell(y)) for y in y_ticks],
+        columns=[(place_x(x), spell(x)) for x in ticks(first, last, 5)],
+        marks=[(place_x(x), text if named else "") for x, text in chart.marks],
+        curves=[
+            (line.kind, [(place_x(x), place_y(y)) for x, y in thin(line.points)])
+            for line in chart.lines
         ],
-        [_curve(line, [place(point) for point in thin(line.points)]) for line in chart.lines],
-        _text(WIDTH - RIGHT, HEIGHT - 2, chart.x_name, "end"),
-        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
-        role="img",
-        aria_labelledby=f"{name}-title {name}-desc",
-        class_="chart",
     )
 
 
@@ -110,38 +129,3 @@ def thin(points: Sequence[Point]) -> list[Point]:
         extremes = {min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])}
         kept += sorted(extremes)
     return kept
-
-
-def _curve(line: Line, places: Sequence[Point]) -> Html:
-    if len(places) == 1:
-        (x, y) = places[0]
-        return tag("circle", cx=_round(x), cy=_round(y), r="3", class_=f"dot {line.kind}")
-    points = " ".join(f"{_round(x)},{_round(y)}" for x, y in places)
-    return tag("polyline", points=points, class_=f"line {line.kind}")
-
-
-def _across(y: float, text: str) -> Html:
-    at = _round(y)
-    return tag(
-        "g",
-        tag("line", x1=_round(LEFT), x2=_round(WIDTH - RIGHT), y1=at, y2=at, class_="grid"),
-        _text(LEFT - 7, y + 4, text, "end"),
-    )
-
-
-def _along(x: float, text: str) -> Html:
-    return _text(x, HEIGHT - BOTTOM + 17, text, "middle")
-
-
-def _mark(x: float, text: str) -> Html:
-    at = _round(x)
-    line = tag("line", x1=at, x2=at, y1=_round(TOP), y2=_round(HEIGHT - BOTTOM), class_="mark")
-    return tag("g", line, _text(x - 4, TOP + 9, text, "end") if text else "")
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> Html:
-    return tag("text", text, x=_round(x), y=_round(y), text_anchor=anchor)
-
-
-def _round(value: float) -> str:
-    return f"{value:.1f}"

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lora_recipes.report.inputs import Inputs
+from lora_recipes.text import counted
 
 CLEAR = 0.02
 """Relative changes of a loss smaller than this are called no difference. A choice of ours."""
 
 MUCH = 0.10
+MEASURED = {"heldout": "Held-out loss", "others": "Loss on others"}
+"""Roles of pictures that were never trained on, and the name of their tile."""
+
 SMALLEST_WINDOW = 5
 
 
@@ -56,6 +60,12 @@ def compared(inputs: Inputs, role: str) -> Compared | None:
     return Compared(losses["base"], losses["adapter"]) if losses else None
 
 
+def all_compared(inputs: Inputs) -> dict[str, Compared]:
+    """By role, of the roles that were measured."""
+    found = {role: compared(inputs, role) for role in MEASURED}
+    return {role: both for role, both in found.items() if both}
+
+
 def tenths(losses: Sequence[float]) -> tuple[float, float]:
     """The mean loss of the first and of the last tenth of the steps."""
     part = max(1, len(losses) // 10)
@@ -77,12 +87,23 @@ def readings(inputs: Inputs) -> list[Reading]:
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
     """What `out/report.json` adds to the figures of `out/train.json`, for `dvc metrics diff`."""
-    found: dict[str, Any] = {"adapter_bytes": inputs.adapter.size}
-    for role in ("heldout", "others"):
-        both = compared(inputs, role)
-        if both:
-            found[f"{role}_change"] = both.change
-    return found
+    changes = {f"{role}_change": both.change for role, both in all_compared(inputs).items()}
+    return {"adapter_bytes": inputs.adapter.size, **changes}
+
+
+def tiles(inputs: Inputs) -> list[tuple[str, str]]:
+    """The key figures, by name."""
+    trained = sum(photo.role == "train" for photo in inputs.photos)
+    first, last = tenths([step.loss for step in inputs.steps])
+    lora = inputs.resolved["lora"]
+    return [
+        ("Images", f"{trained:,}"),
+        ("Steps", f"{len(inputs.steps):,}"),
+        ("Training loss", f"{first:.3f} → {last:.3f}"),
+        *((MEASURED[role], percent(both.change)) for role, both in all_compared(inputs).items()),
+        ("Rank / alpha", f"{lora['rank']} / {lora['alpha']:g}"),
+        ("File", size(inputs.adapter.size)),
+    ]
 
 
 def size(count: int) -> str:
@@ -104,7 +125,7 @@ def percent(change: float) -> str:
 
 
 def _learned(both: Compared, count: int) -> Reading:
-    where = f"on {_pictures(count)} of the subject that it was never trained on"
+    where = f"on {counted(count, 'picture')} of the subject that it was never trained on"
     numbers = f"({both.base:.4f} → {both.adapter:.4f})"
     by = percent(abs(both.change)).lstrip("+")
     if both.change <= -CLEAR:
@@ -129,7 +150,7 @@ def _learned(both: Compared, count: int) -> Reading:
 
 
 def _forgot(both: Compared, count: int) -> Reading:
-    where = f"on {_pictures(count)} of other things"
+    where = f"on {counted(count, 'picture')} of other things"
     numbers = f"({both.base:.4f} → {both.adapter:.4f})"
     by = percent(abs(both.change)).lstrip("+")
     if both.change < CLEAR:
@@ -147,7 +168,3 @@ def _forgot(both: Compared, count: int) -> Reading:
         f"Its error {where} is {by} higher than the base model's {numbers}. "
         "Use it at a lower strength, or train it for fewer steps.",
     )
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"

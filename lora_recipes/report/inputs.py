@@ -12,15 +12,12 @@ from lora_recipes.hashing import sha256_file
 from lora_recipes.recipe.resolved import read_resolved
 from lora_recipes.tensors import read_header
 
-Losses = dict[str, float]
-
 
 @dataclass(frozen=True)
 class Step:
     """One optimizer step, a line of `out/loss.tsv`."""
 
     step: int
-    epoch: float
     loss: float
     learning_rate: float
 
@@ -37,8 +34,6 @@ class Drawn:
     adapter: str
     """`none`, `final` or `step-000123`."""
 
-    strength: float
-
 
 @dataclass(frozen=True)
 class Photo:
@@ -50,7 +45,6 @@ class Photo:
     name: str
     role: str
     caption: str
-    caption_from: str
     width: int
     height: int
     repeats: int
@@ -64,13 +58,7 @@ class Adapter:
     size: int
     """Bytes."""
 
-    tensors: int
     metadata: dict[str, str]
-
-    def section(self, name: str) -> dict[str, Any]:
-        """A recipe section as the header has it, empty if it is not there."""
-        section: dict[str, Any] = json.loads(self.metadata.get(f"lora_recipes.{name}", "{}"))
-        return section
 
 
 @dataclass(frozen=True)
@@ -111,17 +99,11 @@ def _steps(text: str) -> list[Step]:
     header, *lines = text.splitlines()
     names = header.split("\t")
     rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines)
-    return [
-        Step(int(row["step"]), float(row["epoch"]), float(row["loss"]), float(row["learning_rate"]))
-        for row in rows
-    ]
+    return [Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows]
 
 
 def _adapter(path: Path) -> Adapter:
-    header = read_header(path)
-    return Adapter(
-        sha256_file(path), path.stat().st_size, len(header.entries), dict(header.metadata)
-    )
+    return Adapter(sha256_file(path), path.stat().st_size, dict(read_header(path).metadata))
 
 
 def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
@@ -132,7 +114,6 @@ def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
             image["path"],
             image["role"],
             image["caption"],
-            image["caption_from"],
             image["width"],
             image["height"],
             image["repeats"],
@@ -149,7 +130,6 @@ def _drawn(folder: Path) -> list[Drawn]:
             picture["prompt"],
             picture["seed"],
             picture["adapter"],
-            picture["strength"],
         )
         for picture in _json(folder / "index.json")["pictures"]
     ]

@@ -4,73 +4,104 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from pathlib import Path
+from typing import Any
 
-from lora_recipes.report.curves import curves
-from lora_recipes.report.data import dataset
-from lora_recipes.report.grids import grids
-from lora_recipes.report.html import Html, raw, tag
-from lora_recipes.report.inputs import Inputs
-from lora_recipes.report.overview import overview
-from lora_recipes.report.settings import identity, settings
-from lora_recipes.report.style import SCRIPT, STYLE
-from lora_recipes.report.usage import usage
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-MENU = (
-    ("pictures", "Pictures"),
-    ("curves", "Training"),
-    ("use", "Use"),
-    ("dataset", "Dataset"),
-    ("recipe", "Recipe"),
-    ("identity", "Identity"),
-)
+from lora_recipes.report import figures
+from lora_recipes.report.charts import draw
+from lora_recipes.report.curves import learning_rate, loss
+from lora_recipes.report.grids import cards
+from lora_recipes.report.images import embed
+from lora_recipes.report.inputs import Inputs, Photo
+from lora_recipes.report.settings import sections, spell
+from lora_recipes.report.usage import FILE, example, file_name, snippet
+from lora_recipes.text import counted
+from lora_recipes.tree import flat
+
+FOLDER = Path(__file__).parent
+STYLE = (FOLDER / "page.css").read_text("utf-8")
+SCRIPT = (FOLDER / "page.js").read_text("utf-8")
+TEMPLATES = ("page.html.j2", "pieces.html.j2")
+"""The page, and what it imports."""
+
+MOST_PHOTOS = 60
+"""Pictures of each kind; more would make the page slow to open."""
+
+PHOTO_SIDE = 224
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that HTML does not allow. Source: https://html.spec.whatwg.org, "Preprocessing"."""
 
 
 def page(inputs: Inputs) -> str:
     """The HTML text: a pure function of the inputs, with every picture inside."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy()),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"{inputs.resolved['name']} · LoRA adapter"),
-        tag("style", raw(STYLE)),
+    resolved = inputs.resolved
+    return (
+        environment()
+        .get_template(TEMPLATES[0])
+        .render(
+            inputs=inputs,
+            resolved=resolved,
+            policy=_policy(),
+            style=Markup(STYLE),
+            script=Markup(SCRIPT),
+            readings=figures.readings(inputs),
+            tiles=figures.tiles(inputs),
+            compared=figures.all_compared(inputs),
+            cards=cards(inputs),
+            loss=draw(loss(inputs)) if inputs.steps else None,
+            rate=draw(learning_rate(inputs)) if inputs.steps else None,
+            file=FILE,
+            file_name=file_name(resolved["name"]),
+            example=example(inputs),
+            snippet=snippet(resolved["base"], resolved["sample"]["strength"]),
+            most_photos=MOST_PHOTOS,
+            settings=sections(resolved),
+        )
     )
-    menu = [tag("a", title, href=f"#{name}") for name, title in MENU]
-    body = tag(
-        "body",
-        tag("a", "To the pictures", href="#pictures", class_="skip"),
-        overview(inputs),
-        tag("nav", menu, aria_label="Sections"),
-        tag(
-            "main",
-            grids(inputs),
-            curves(inputs),
-            usage(inputs),
-            dataset(inputs),
-            settings(inputs),
-            identity(inputs),
-        ),
-        _viewer(),
-        tag("script", raw(SCRIPT)),
+
+
+def environment() -> Environment:
+    """Where the templates live. Every text is escaped, and a name that is not there is an error."""
+    made = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return "<!doctype html>\n" + tag("html", head, "\n", body, lang="en") + "\n"
+    made.filters |= {
+        "counted": counted,
+        "flat": flat,
+        "percent": figures.percent,
+        "size": figures.size,
+        "spell": spell,
+        "thumbnail": _thumbnail,
+    }
+    return made
+
+
+def _thumbnail(photo: Photo) -> Any:
+    return embed(photo.path, PHOTO_SIDE)
+
+
+def _printable(value: Any) -> Any:
+    """Text without the control characters that HTML does not allow; they become U+FFFD."""
+    return CONTROL.sub("\ufffd", value) if type(value) is str else value
 
 
 def _policy() -> str:
-    """Nothing is loaded, and no script runs but this package's own, known by its hash."""
-    script = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    """Nothing is loaded, and no style or script counts but this package's own, known by hash."""
     return (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{_hash(STYLE)}'; "
+        f"script-src '{_hash(SCRIPT)}'; base-uri 'none'; form-action 'none'"
     )
 
 
-def _viewer() -> Html:
-    """Where a picture opens large."""
-    return tag(
-        "dialog",
-        tag("figure", tag("img", alt=""), tag("figcaption")),
-        tag("button", "Close", type="button", class_="close"),
-        aria_label="Picture",
-    )
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

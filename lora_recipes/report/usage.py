@@ -1,67 +1,14 @@
-"""How to use the adapter: its words, its strength, and where each program looks for it."""
+"""How to use the adapter: the file's name, an example, and diffusers in Python."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from lora_recipes.report.html import Child, Html, said, tag
 from lora_recipes.report.inputs import Inputs
-from lora_recipes.report.parts import block, code, facts, lead, section
 
 FILE = "out/adapter.safetensors"
 POCKET = "pocket"
-
-
-def usage(inputs: Inputs) -> Html:
-    """The words and the strength, then one paragraph per program."""
-    resolved = inputs.resolved
-    base, strength = resolved["base"], resolved["sample"]["strength"]
-    name = file_name(resolved["name"])
-    rows: list[tuple[str, Child]] = [("File", code(FILE))]
-    rows += _words(inputs)
-    rows.append(("Strength", f"{strength:g}, as in the pictures above; less gives a milder effect"))
-    rows.append(("For", said(base["model"])))
-    prompt_word = f"<lora:{name}:{strength:g}>"
-    pocket = base["model"] == POCKET
-    return section(
-        "use",
-        "How to use it",
-        facts(rows),
-        lead(
-            "The pocket is this project's own small model: other programs do not know it. "
-            "An adapter for SDXL goes into them as written below."
-        )
-        if pocket
-        else "",
-        tag(
-            "div",
-            _program("diffusers", tag("p", "In Python:"), block(snippet(base, strength))),
-            _program(
-                "ComfyUI",
-                tag(
-                    "p",
-                    "Copy the file, then add “Load LoRA” after “Load Checkpoint”, with ",
-                    code(f"strength_model = {strength:g}"),
-                ),
-                block(f"cp {FILE} ComfyUI/models/loras/{name}.safetensors"),
-            ),
-            _program(
-                "A1111 and Forge",
-                tag("p", "Copy the file, then write this into the prompt: ", code(prompt_word)),
-                block(f"cp {FILE} stable-diffusion-webui/models/Lora/{name}.safetensors"),
-            ),
-            _program(
-                "kohya sd-scripts",
-                tag("p", "To draw pictures; the same file also continues a training:"),
-                block(
-                    "python sdxl_gen_img.py … --network_module networks.lora \\\n"
-                    f"  --network_weights {FILE} --network_mul {strength:g}"
-                ),
-            ),
-            class_="programs",
-        ),
-    )
 
 
 def snippet(base: dict[str, Any], strength: float) -> str:
@@ -98,21 +45,9 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "adapter"
 
 
-def _words(inputs: Inputs) -> list[tuple[str, Child]]:
-    dataset = inputs.resolved["dataset"]
-    trigger, kind = dataset.get("trigger", "none"), dataset.get("class_word", "none")
-    if trigger == "none":
-        captions = sorted({photo.caption for photo in inputs.photos if photo.role == "train"})
-        if not captions:
-            return []
-        example = tag("q", said(captions[0]))
-        return [("Words", ["no trigger; prompt as the captions do, for example ", example])]
-    both = trigger if kind == "none" else f"{trigger} {kind}"
-    return [("Trigger", [tag("strong", said(trigger)), ", as in ", tag("q", said(f"a {both}"))])]
-
-
-def _program(title: str, *content: Child) -> Html:
-    return tag("article", tag("h3", title), *content, class_="program")
+def example(inputs: Inputs) -> str:
+    """A caption to prompt by, where there is no trigger; empty where there is none."""
+    return min((photo.caption for photo in inputs.photos if photo.role == "train"), default="")
 
 
 def _quoted(text: str) -> str:

@@ -8,7 +8,6 @@ Shapes: B batch, C channels, H and W height and width of the latents.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from lora_recipes.adapter.inject import enabled, inject, load_tensors, set_strength
+from lora_recipes.base.compute import free_memory
 from lora_recipes.base.load import load_scheduler, load_text_encoders, load_unet, load_vae
 from lora_recipes.diffusion import draws
 from lora_recipes.errors import Problem, UserError
@@ -70,10 +70,10 @@ def draw(
         UserError: an adapter does not fit the base, or a picture is not finite.
     """
     embedded = embed({picture.prompt for picture in pictures}, studio, report)
-    _free()
+    free_memory()
     vae = load_vae(studio.base, studio.root, torch.float32, torch.device("cpu"))
     latents = _all_latents(pictures, embedded, _shape(vae, studio), studio, report)
-    _free()
+    free_memory()
     vae.to(studio.device)
     for picture in pictures:
         yield picture, decode(vae, latents[picture], picture)
@@ -247,9 +247,3 @@ def _shape(vae: Any, studio: Studio) -> tuple[int, int, int]:
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     width, height = studio.size
     return vae.config.latent_channels, height // factor, width // factor
-
-
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

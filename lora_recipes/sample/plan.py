@@ -49,17 +49,6 @@ def pictures(sample: Sample, prompts: Sequence[str], snapshots: Iterable[str]) -
     return planned
 
 
-def fill(prompt: str, trigger: str, class_word: str) -> str:
-    """A prompt with its placeholders filled; a word that is "none" leaves no gap.
-
-    Nothing but `{trigger}` and `{class_word}` is a placeholder; other braces stay as they are.
-    """
-    for name, word in (("{trigger}", trigger), ("{class_word}", class_word)):
-        if name in prompt:
-            prompt = " ".join(prompt.replace(name, "" if word == "none" else word).split())
-    return prompt
-
-
 def picture_size(sample: Sample, resolution: int | Sequence[int]) -> tuple[int, int]:
     """Width and height in pixels: the recipe's own, or with `size: auto` the training's.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.files import fresh_folder
 from lora_recipes.imports import large_libraries
 from lora_recipes.pipeline import ADAPTER, SAMPLES, SNAPSHOTS
 from lora_recipes.recipe.identity import restored
@@ -18,9 +19,10 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Reporter
 from lora_recipes.sample import plan
-from lora_recipes.sample.folder import fresh_folder, write_index
+from lora_recipes.sample.folder import write_index
 from lora_recipes.tensors import read_header
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def run(root: Path, report: Reporter) -> None:
 
     snapshots = sorted((root / SNAPSHOTS).glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}
-    prompts = [plan.fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
+    prompts = [fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
     pictures = plan.pictures(sample, prompts, [path.stem for path in snapshots])
 
     with fresh_folder(root / SAMPLES) as folder:

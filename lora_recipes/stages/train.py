@@ -17,7 +17,7 @@ from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.resolved import read_section, read_value
-from lora_recipes.recipe.schedule import samples, snapshot_steps
+from lora_recipes.recipe.schedule import snapshot_steps
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -30,16 +30,18 @@ from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Quiet, Reporter
 
 if TYPE_CHECKING:
+    from lightning import Fabric
+
     from lora_recipes.base.compute import Setup
     from lora_recipes.encode.store import EncodedIndex, Example
     from lora_recipes.train.checkpoints import Checkpoints
     from lora_recipes.train.data.stream import Stream
-    from lora_recipes.train.distributed.world import World
-    from lora_recipes.train.run import Job, Outcome
+    from lora_recipes.train.distributed.ranks import World
+    from lora_recipes.train.job import Job, Outcome
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainedRecipe:
     """What a training depends on besides the encoded pictures."""
 
     base: Base
@@ -63,9 +65,9 @@ class Recipe:
 
 
 def run(root: Path, report: Reporter) -> None:
-    """Train, or go on with the very same training, and write all outputs at the end.
+    """Train, or resume the very same training, and write all outputs at the end.
 
-    Of several processes, the leading one does so, and the others only train along.
+    Of several processes, the main process does so, and the others only train along.
 
     Raises:
         UserError: the training would have no step, another process runs it already, a number
@@ -88,11 +90,11 @@ def run(root: Path, report: Reporter) -> None:
     around = environment(setup.device)
     identity = fingerprint(recipe.settings(), encoded, around)
     checkpoints = Checkpoints(checkpoints_folder(root), identity, report)
-    if not world.leads:
+    if not world.is_main_process:
         try:
             _train(root, recipe, index, stream, setup, checkpoints, world, Quiet())
         except LostProcess as error:
-            raise SystemExit(1) from error  # the leading process says what there is to say
+            raise SystemExit(1) from error  # the main process says what there is to say
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
@@ -106,7 +108,7 @@ def run(root: Path, report: Reporter) -> None:
 
 def _train(  # noqa: PLR0917
     root: Path,
-    recipe: Recipe,
+    recipe: TrainedRecipe,
     index: EncodedIndex,
     stream: Stream,
     setup: Setup,
@@ -115,18 +117,19 @@ def _train(  # noqa: PLR0917
     report: Reporter,
 ) -> tuple[Job, Outcome]:
     """What each process of a training does; the base is loaded by all at the same time."""
-    from lora_recipes.train.distributed.group import agree, join
-    from lora_recipes.train.run import fit
+    from lora_recipes.train.distributed.group import agree, launch
+    from lora_recipes.train.loop import fit
+    from lora_recipes.train.optim.loss_scaling import precision_for
 
-    join(world, setup.device)
+    fabric = launch(world, setup.device, precision_for(setup.dtype, setup.device))
     agree(world, checkpoints.fingerprint)
-    job = prepare_job(root, recipe, index, stream, setup, checkpoints, world)
+    job = prepare_job(root, recipe, index, stream, setup, checkpoints, world, fabric)
     return job, fit(job, report)
 
 
 def _world(root: Path, train: Train) -> World:
     """The processes of this training; fails before any model is loaded."""
-    from lora_recipes.train.distributed.world import find_world
+    from lora_recipes.train.distributed.ranks import find_world
 
     chosen = runtime(root)
     place = place_of_processes(read(root / PARAMS, PARAMS), chosen)
@@ -143,9 +146,9 @@ def _world(root: Path, train: Train) -> World:
     return world
 
 
-def read_recipe(root: Path) -> Recipe:
+def read_recipe(root: Path) -> TrainedRecipe:
     """The recipe from resolved.yaml."""
-    return Recipe(
+    return TrainedRecipe(
         base=read_section(root, "base", Base),
         dataset=read_section(root, "dataset", Dataset),
         prepare=read_section(root, "prepare", Prepare),
@@ -165,42 +168,40 @@ def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
 
     index = read_index(encoded)
     repeats = [image.repeats for image in _of_role(index, TRAIN)]
-    if problems := problems_for_images(train, sum(repeats)):
+    if problems := problems_for_images(train, repeats):
         raise UserError(problems)
-    stream = Stream(
-        repeats=tuple(count * train.repeats for count in repeats),
-        samples=samples(sum(repeats), train),
-        batch_size=train.batch_size,
-        accumulation=train.gradient_accumulation,
-        seed=train.seed,
-    )
-    return index, stream
+    return index, Stream.of(repeats, train)
 
 
 def prepare_job(  # noqa: PLR0917
     root: Path,
-    recipe: Recipe,
+    recipe: TrainedRecipe,
     index: EncodedIndex,
     stream: Stream,
     setup: Setup,
     checkpoints: Checkpoints,
     world: World,
+    fabric: Fabric,
 ) -> Job:
     """Load the base, put a fresh adapter in, and lay everything out for the training."""
-    from lora_recipes.adapter import inject
     from lora_recipes.adapter.file import write
     from lora_recipes.adapter.metadata import build
-    from lora_recipes.base.load import load_scheduler, load_unet
+    from lora_recipes.adapter.parts import Adapted
+    from lora_recipes.base.facts import read_facts
+    from lora_recipes.base.load import load_unet
+    from lora_recipes.base.locate import locate
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.data.batches import Pictures
-    from lora_recipes.train.fast.recompute import enable_checkpointing
-    from lora_recipes.train.module import Denoiser, Diffusion
-    from lora_recipes.train.run import Job
+    from lora_recipes.train.fast.recompute import enable_recompute
+    from lora_recipes.train.job import Job
+    from lora_recipes.train.module import Denoiser
+    from lora_recipes.train.objective import Objective, Pretraining
 
-    schedule = load_scheduler(recipe.base, root).config
+    schedule = read_facts(locate(recipe.base, root)).schedule
     unet = load_unet(recipe.base, root, setup.dtype, setup.device)
-    inject.inject(unet, recipe.lora, recipe.train.seed)
-    enable_checkpointing(unet, recipe.compute.gradient_checkpointing)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(recipe.lora, recipe.train.seed)
+    enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)
     images = sum(stream.repeats) // recipe.train.repeats
 
     def write_adapter(path: Path, step: int | None) -> None:
@@ -213,22 +214,22 @@ def prepare_job(  # noqa: PLR0917
             step=step,
             prediction=index.prediction,
         )
-        write(path, inject.adapter_tensors(unet, recipe.lora.alpha), header)
+        write(path, adapted.tensors(recipe.lora.alpha), header)
 
-    return Job(
-        denoiser=Denoiser(unet, setup.dtype),
-        diffusion=Diffusion(
-            alphas_cumprod_T=alphas_cumprod(
-                schedule.beta_start,
-                schedule.beta_end,
-                schedule.num_train_timesteps,
-                schedule.beta_schedule,
-            ),
-            latent_scale=index.latent_scale,
-            prediction=index.prediction,
-            noise_offset=recipe.train.noise_offset,
-            seed=recipe.train.seed,
+    base = Pretraining(
+        alphas_cumprod_T=alphas_cumprod(
+            schedule.beta_start,
+            schedule.beta_end,
+            schedule.num_train_timesteps,
+            schedule.beta_schedule,
         ),
+        latent_scale=index.latent_scale,
+        prediction=index.prediction,
+    )
+    return Job(
+        fabric=fabric,
+        denoiser=Denoiser(unet, setup.dtype),
+        objective=Objective.of(recipe.train, base),
         pictures=Pictures(root / "build" / "encoded", _of_role(index, TRAIN)),
         stream=stream,
         train=recipe.train,

@@ -85,7 +85,7 @@ class Checkpoints:
                 Problem(
                     where=str(self.folder),
                     what="another process is training this very run",
-                    fix="wait until it is done, or stop it and run this again: it goes on from "
+                    fix="wait until it is done, or stop it and run this again: it resumes from "
                     "the last checkpoint",
                 )
             ) from error
@@ -122,7 +122,7 @@ class Checkpoints:
         return state
 
     def clear(self) -> None:
-        """The run has succeeded: nothing is to be gone on with."""
+        """The run has succeeded: nothing is left to resume."""
         for path in self._notes():
             path.unlink()
 

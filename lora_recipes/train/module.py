@@ -6,7 +6,6 @@ B: samples, C: latent channels, H, W: latent rows and columns, T: timesteps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -15,26 +14,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lora_recipes.diffusion import draws, noise, timesteps
+from lora_recipes.diffusion import draws, noise
 from lora_recipes.train.data.batches import Batch
 from lora_recipes.train.data.transfer import send
+from lora_recipes.train.objective import Objective
 
 Record = Callable[[Batch, Tensor], None]
 """What is told each batch's loss, a tensor on the device."""
-
-
-@dataclass(frozen=True)
-class Diffusion:
-    """What the base model was trained for, and how chance is drawn."""
-
-    alphas_cumprod_T: Tensor
-    """The share of signal left at each timestep, float32."""
-    latent_scale: float
-    """The VAE's scaling_factor."""
-    prediction: str
-    """What the model is asked for: `epsilon` or `v_prediction`."""
-    noise_offset: float
-    seed: int
 
 
 class Denoiser(torch.nn.Module):
@@ -66,37 +52,35 @@ class Denoising(lightning.LightningModule):
     def __init__(
         self,
         denoiser: torch.nn.Module,
-        diffusion: Diffusion,
+        objective: Objective,
         record: Record,
         optimizer: Callable[[], tuple[Optimizer, LambdaLR | None]] | None = None,
     ) -> None:
-        """Put the parts together.
+        """Combine the parts.
 
         Args:
             denoiser: predicts from (noisy latents, timesteps, tokens, conditioning).
-            diffusion: the base model's noise schedule, and the seed.
+            objective: what is minimised, and the base model's noise schedule.
             record: is told each batch's loss.
             optimizer: makes the optimizer and its schedule when training begins.
         """
         super().__init__()
         self.denoiser = denoiser
-        self.diffusion = diffusion
+        self.objective = objective
         self.record = record
         self._make_optimizer = optimizer
-        self.register_buffer("alphas_cumprod_T", diffusion.alphas_cumprod_T, persistent=False)
-        self.strict_loading = False  # a checkpoint holds the adapter, not the frozen base
+        self.register_buffer("alphas_cumprod_T", objective.base.alphas_cumprod_T, persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Ho et al. 2020, arXiv:2006.11239, algorithm 1, in the latent space of a VAE."""
+        objective, base = self.objective, self.objective.base
         draw = self._draws(batch)  # one stream per purpose and sample
-        channels, *_ = shape = batch.mean_BCHW.shape[1:]
+        shape = batch.mean_BCHW.shape[1:]
 
         latents = noise.draw_latents(
-            batch.mean_BCHW, batch.std_BCHW, self.diffusion.latent_scale, draw("posterior", *shape)
+            batch.mean_BCHW, batch.std_BCHW, base.latent_scale, draw("posterior", *shape)
         )
-        epsilon = noise.offset_noise(
-            draw("noise", *shape), self.diffusion.noise_offset, draw("offset", channels)
-        )
+        epsilon = objective.noise(draw, shape)
         t_B = self._timesteps(batch)
         abar_B = self.alphas_cumprod_T[t_B]
 
@@ -104,35 +88,31 @@ class Denoising(lightning.LightningModule):
         predicted = self.denoiser(noisy, t_B, batch.tokens_BLD, batch.conditioning)
 
         target = epsilon if self._predicts_noise else noise.velocity(latents, epsilon, abar_B)
-        error_B = (predicted - target).square().mean(dim=(1, 2, 3))
-        loss = error_B.mean()
+        error_B = objective.loss(predicted, target, abar_B).mean(dim=(1, 2, 3))
+        loss = objective.weigh(error_B, abar_B).mean()
 
         self.record(batch, loss)
-        return loss * batch.share
+        return loss * batch.weight
 
     @property
     def _predicts_noise(self) -> bool:
-        return self.diffusion.prediction == "epsilon"
+        return self.objective.base.prediction == "epsilon"
 
     def _draws(self, batch: Batch) -> Callable[..., Tensor]:
         def draw(purpose: str, *shape: int) -> Tensor:
-            unit = draws.normal(shape, self.diffusion.seed, purpose, batch.positions)
+            unit = draws.normal(shape, self.objective.seed, purpose, batch.positions)
             return send(unit, batch.mean_BCHW.device)
 
         return draw
 
     def _timesteps(self, batch: Batch) -> Tensor:
-        count = len(self.alphas_cumprod_T)
-        t_B = timesteps.uniform(count, self.diffusion.seed, batch.positions)
+        objective, count = self.objective, len(self.alphas_cumprod_T)
+        t_B = objective.timesteps(count, objective.seed, batch.positions)
         return send(t_B, batch.mean_BCHW.device)
 
-    def configure_optimizers(self) -> Any:
-        """Lightning asks for the optimizer when training begins, before it loads a checkpoint."""
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
+        """The optimizer, and what sets its rate after each step, if the recipe sets one."""
         assert self._make_optimizer is not None
         optimizer, schedule = self._make_optimizer()
-        if schedule is None:
-            return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        every_step = {"scheduler": schedule, "interval": "step"}
+        return [optimizer], [every_step] if schedule is not None else []

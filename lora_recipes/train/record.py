@@ -9,14 +9,16 @@ from torch import Tensor
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.train.data.batches import Batch, Pictures
-from lora_recipes.train.data.stream import Sample
-from lora_recipes.train.data.turns import Turns
+from lora_recipes.train.data.stream import Sample, Stream
 
 NEVER = -1
 
+LONGEST_OVERFLOW = 20
+"""Steps in a row. A sound run in fp16 skips a few while its scale is sought, then hardly any."""
+
 
 class Record(torch.nn.Module):
-    """Each step's loss, and the first batch or step whose numbers were not finite.
+    """Each step's loss, the first batch or step whose numbers were not finite, and skipped steps.
 
     S: optimizer steps of the whole training, N: batches of one step.
     """
@@ -25,35 +27,40 @@ class Record(torch.nn.Module):
     parts_N: Tensor
     bad_loss: Tensor
     bad_gradient: Tensor
+    skipped: Tensor
+    skipped_in_a_row: Tensor
+    stuck: Tensor
 
     def __init__(
         self,
         pictures: Pictures,
-        turns: Turns,
+        stream: Stream,
         add_up: Callable[[Tensor], None] = lambda tensor: None,
     ) -> None:
         """Begin with nothing.
 
         Args:
             pictures: to name the images behind a number that is not finite.
-            turns: which process works on which batch.
+            stream: what is trained on.
             add_up: sums a tensor over all processes, in place.
         """
         super().__init__()
         self.pictures = pictures
-        self.turns = turns
-        self.stream = stream = turns.stream
+        self.stream = stream
         self._add_up = add_up
-        self.register_buffer("losses_S", torch.zeros(stream.steps), persistent=False)
-        self.register_buffer("parts_N", torch.zeros(stream.accumulation), persistent=False)
-        self.register_buffer("bad_loss", torch.tensor(NEVER), persistent=False)
-        self.register_buffer("bad_gradient", torch.tensor(NEVER), persistent=False)
+        self.register_buffer("losses_S", torch.zeros(stream.steps))
+        self.register_buffer("parts_N", torch.zeros(stream.accumulation))
+        self.register_buffer("bad_loss", torch.tensor(NEVER))
+        self.register_buffer("bad_gradient", torch.tensor(NEVER))
+        self.register_buffer("skipped", torch.tensor(0))
+        self.register_buffer("skipped_in_a_row", torch.tensor(0))
+        self.register_buffer("stuck", torch.tensor(NEVER))
 
     def forward(self, batch: Batch, loss: Tensor) -> None:
         """Note a batch's part of its step's loss. One that fills a round up has none."""
         if batch.number < self.stream.batches:
             accumulation = self.stream.accumulation
-            part = loss.detach() * (batch.share / accumulation)
+            part = loss.detach() * (batch.weight / accumulation)
             self.parts_N[batch.number % accumulation] = part
 
     def end_step(self, step: int) -> None:
@@ -73,21 +80,44 @@ class Record(torch.nn.Module):
         norms = torch.stack(torch._foreach_norm(list(gradients)))
         self.bad_gradient = _first(self.bad_gradient, ~norms.isfinite().all(), step)
 
+    def add_overflow(self, step: int, overflowed: Tensor) -> None:
+        """Note whether fp16's gradients overflowed, so that the step was skipped."""
+        self.skipped = self.skipped + overflowed
+        self.skipped_in_a_row = torch.where(overflowed, self.skipped_in_a_row + 1, 0)
+        self.stuck = _first(self.stuck, self.skipped_in_a_row >= self._longest_overflow, step)
+
     def check(self) -> None:
-        """Wait for the device and stop the training if anything was not finite.
+        """Wait for the device and stop the training if it cannot come to anything.
 
         Raises:
-            UserError: a loss or a gradient was not finite; names the step and the images.
+            UserError: a loss or a gradient was not finite, or too many steps in a row, or all to
+                the end, were skipped; names the step and the images.
         """
-        batch, step = int(self.bad_loss), int(self.bad_gradient)
+        batch, step, stuck = torch.stack([self.bad_loss, self.bad_gradient, self.stuck]).tolist()
         if batch != NEVER:
             raise self._stop("loss", self.stream.step_of(batch), self.stream.batch(batch))
         if step != NEVER:
             raise self._stop("gradient", step, self.stream.step_samples(step))
+        if stuck != NEVER:
+            raise self._overflows(stuck)
 
     def losses(self) -> list[float]:
         """The loss of every step so far; 0 for the steps to come."""
         return [float(loss) for loss in self.losses_S.tolist()]
+
+    @property
+    def _longest_overflow(self) -> int:
+        return min(LONGEST_OVERFLOW, self.stream.steps)
+
+    def _overflows(self, step: int) -> UserError:
+        images = ", ".join(self.pictures.names(self.stream.step_samples(step)))
+        return UserError(
+            Problem(
+                what=f"the gradients overflowed in {self._longest_overflow} steps in a row, "
+                f"the last of them step {step + 1} of {self.stream.steps}; images: {images}",
+                fix="set compute.precision to bf16 or fp32, or look at the base model's weights",
+            )
+        )
 
     def _stop(self, what: str, step: int, samples: list[Sample]) -> UserError:
         images = ", ".join(self.pictures.names(samples))

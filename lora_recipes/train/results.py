@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lora_recipes import files
 from lora_recipes.encode.store import Example
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
-from lora_recipes.train.evaluate import base_and_adapter
-from lora_recipes.train.run import Job, Outcome
+from lora_recipes.train.job import Job, Outcome
+from lora_recipes.train.validation import base_and_adapter
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
 """What a training writes below `out`."""
@@ -25,15 +26,11 @@ SMOOTHED_PART = 10
 """The smoothed loss is the mean over the last tenth of the steps."""
 
 
-@contextmanager
-def all_or_nothing(out: Path) -> Iterator[None]:
+def all_or_nothing(out: Path) -> AbstractContextManager[None]:
     """Old outputs go first, and if anything fails no new one stays."""
-    _remove_outputs(out)
-    try:
-        yield
-    except BaseException:
-        _remove_outputs(out)
-        raise
+    for name in OUTPUTS:
+        remove_temporaries(out, name, older_than=0)
+    return files.all_or_nothing(*(out / name for name in OUTPUTS))
 
 
 def write_outputs(
@@ -54,7 +51,7 @@ def write_outputs(
     """
     losses = {
         role: base_and_adapter(
-            job.denoiser, job.diffusion, job.pictures.of(images), job.stream.batch_size
+            job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
         )
         for role, images in others.items()
         if images
@@ -122,20 +119,9 @@ def write_run(
         **about,
     }
     _write_json(path, record)
-    report.say(
-        f"trained {steps} steps in {outcome.seconds:.0f} s, "
-        f"{outcome.peak_bytes / 2**30:.2f} GiB at most"
-    )
-
-
-def _remove_outputs(out: Path) -> None:
-    for name in OUTPUTS:
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-        remove_temporaries(out, name, older_than=0)
+    peak = outcome.peak_bytes
+    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
+    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _copy(source: Path, target: Path) -> None:

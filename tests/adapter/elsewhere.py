@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lora_recipes.adapter import file, metadata
-from lora_recipes.adapter.inject import adapter_tensors, inject
 from lora_recipes.adapter.names import diffusers_name
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -46,7 +46,7 @@ def sections(**changed):
 def trained(linear: bool = True):
     """A UNet with an adapter that changes the picture."""
     unet = tiny_unet(linear)
-    inject(unet, LORA, seed=0)
+    Adapted({"unet": unet}).inject(LORA, seed=0)
     fill(unet, size=0.1)
     return unet
 
@@ -56,7 +56,7 @@ def write(path: Path, linear: bool = True) -> None:
     fields = metadata.build(
         sections(), base_identity="sha256:b", manifest="sha256:m", images=8, steps=40
     )
-    file.write(path, adapter_tensors(trained(linear), alpha=2.0), fields)
+    file.write(path, Adapted({"unet": trained(linear)}).tensors(alpha=2.0), fields)
 
 
 def latents(unet) -> torch.Tensor:

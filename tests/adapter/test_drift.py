@@ -140,7 +140,7 @@ def test_missing_and_reshaped_tensors_are_named(write):
     assert f"of {found.of} numbers that both have in the same shape differ" in told
     assert "inf" not in told
     backwards = drift(write(after, "c"), write(adapter(), "d")).table()
-    assert "  inf       " in backwards
+    assert "\n  inf  " in backwards
     assert "(inf: the first adds nothing there, or a number is infinite)" in backwards
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lora_recipes.adapter import file
-from lora_recipes.adapter.inject import adapter_tensors
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.errors import UserError
 from tests.adapter import elsewhere
 from tests.adapter.tiny import predict, tiny_unet
@@ -78,7 +78,7 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(folder):
 
 def test_what_is_read_back_is_what_was_written(folder):
     read = file.read_tensors(folder / "linear.safetensors")
-    written = adapter_tensors(elsewhere.trained(), alpha=2.0)
+    written = Adapted({"unet": elsewhere.trained()}).tensors(alpha=2.0)
 
     assert set(read) == set(written)
     assert all(torch.equal(read[name], tensor) for name, tensor in written.items())
@@ -132,7 +132,7 @@ def test_only_the_first_of_many_broken_modules_are_named(tmp_path):
         file.write(tmp_path / "adapter.safetensors", tensors, {})
 
     assert "5 modules hold weights that are not finite " in str(caught.value)
-    assert "(lora_unet_a, lora_unet_b, lora_unet_c, …)" in str(caught.value)
+    assert "(lora_unet_a, lora_unet_b, lora_unet_c and 2 more)" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -18,10 +18,11 @@ from lora_recipes.cli import main
 from lora_recipes.errors import UserError
 from lora_recipes.formats.facts import Facts, look
 from lora_recipes.formats.hashes import tensors_hash
-from lora_recipes.formats.header import flat, text_of
+from lora_recipes.formats.header import text_of
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.table import table
 from lora_recipes.recipe.sections.lora import Lora
+from lora_recipes.tree import flat
 from tests.adapter.formats import BLOCKS, FORMATS, KOHYA_HEADER, SGM, kohya, lora, random
 from tests.adapter.test_metadata import fields
 from tests.test_floors import BLOCK_TORCH
@@ -101,7 +102,8 @@ def test_every_trainers_file_is_understood(
     assert facts.formless == ()
     assert set(facts.ranks) <= {"4", "whole"}
     assert all(size > 0 for size in facts.norms.values())
-    assert facts.unknown == (("bundle_emb.zwk.clip_l",) if name == "OneTrainer" else ())
+    assert facts.unknown == ()
+    assert facts.embeddings == (("bundle_emb.zwk.clip_l",) if name == "OneTrainer" else ())
     json.dumps(facts.as_dict(), allow_nan=False)
     assert table(facts).startswith("file\n  path")
 
@@ -185,7 +187,7 @@ def test_what_is_unknown_incomplete_or_not_finite_is_named(tmp_path: Path):
     text = table(facts)
     assert f"2 in {SGM}_attn1_to_q.lora_up.weight\n" in text
     assert f"{SGM}_attn1_to_k: tensors are missing or do not fit" in text
-    assert "oft_blocks, x0, x1, x2, x3, and 2 more" in text
+    assert "oft_blocks, x0, x1, x2, x3 and 2 more" in text
 
 
 def test_every_field_of_our_own_header_can_be_read_in_the_table(tmp_path: Path):

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from lora_recipes.adapter import metadata
-from lora_recipes.adapter.inject import adapter_parameters, inject
 from lora_recipes.adapter.metadata import build, of_shapes
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.hashing import digest
 from lora_recipes.pipeline import TRAINED_SECTIONS as SECTIONS
 from lora_recipes.recipe.identity import restored
@@ -184,6 +184,6 @@ def test_what_the_tensors_say_and_what_the_recipe_says_do_not_overlap(sdxl_unet)
 def shapes(unet, targets):
     import copy
 
-    unet = copy.deepcopy(unet)
-    inject(unet, Lora(rank=2, alpha=1.0, targets=targets), seed=0)
-    return {name: tuple(weight.shape) for name, weight in adapter_parameters(unet)}
+    adapted = Adapted({"unet": copy.deepcopy(unet)})
+    adapted.inject(Lora(rank=2, alpha=1.0, targets=targets), seed=0)
+    return {name: tuple(weight.shape) for name, weight in adapted.parameters().items()}

@@ -46,9 +46,9 @@ def predict(unet: UNet2DConditionModel) -> torch.Tensor:
 
 def fill(unet: UNet2DConditionModel, size: float = 0.3, seed: int = 11) -> None:
     """Give a fresh adapter weights that change the picture, up matrices too."""
-    from lora_recipes.adapter.inject import adapter_parameters
+    from lora_recipes.adapter.parts import Adapted
 
     stream = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for _, weight in adapter_parameters(unet):
+        for weight in Adapted({"unet": unet}).parameters().values():
             weight.copy_(torch.randn(weight.shape, generator=stream) * size)

@@ -7,7 +7,7 @@ import json
 import torch
 
 from benchmarks.meta import CASES, CEILINGS, META, Counter, lowered, problems
-from lora_recipes.train.fast.lora import WideLinear
+from lora_recipes.train.fast.linear import WideLinear
 
 CEILING = {"a case": {"operations": 1000, "waits": 0, "peak_GiB": 5.0}}
 

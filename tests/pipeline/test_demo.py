@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.pocket.demo import EVALUATION_PROMPTS
-from lora_recipes.pocket.evaluate import Figures, figures, verdict
+from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
 
 from .project import REPOSITORY, Project, make_project
 
 
 def test_the_demo_recipe_draws_every_evaluation_prompt_and_trains_on_none():
     from lora_recipes.recipe.load import load_recipe
-    from lora_recipes.sample.plan import fill
+    from lora_recipes.recipe.words import fill
 
     recipe = load_recipe(REPOSITORY, "pocket-demo").recipe
     words = (recipe.dataset.trigger, recipe.dataset.class_word)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from dataclasses import asdict
 
 import pytest
 
@@ -13,8 +12,9 @@ from lora_recipes.machine import Device
 from lora_recipes.plan.memory import SDXL_UNET
 from lora_recipes.plan.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.training import curve, make_plan
-from lora_recipes.plan.work import shape_of
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.load import resolve
+from lora_recipes.recipe.model import SECTIONS
 from lora_recipes.recipe.sections.train import Train
 from tests.recipe.conftest import message, text
 
@@ -60,26 +60,26 @@ def test_a_local_models_own_config_is_looked_into(tmp_path):
 
 def test_the_plan_of_the_published_recipe_is_this(project):
     project.params("train: {snapshots: [0.5]}\n")
-    plan = make_plan(resolve(project.root), 10, project.root, device=Device("Some CPU"))
+    plan = make_plan(resolve(project.root), [1] * 10, project.root, device=Device("Some CPU"))
     assert str(plan) == text(
         """
-        samples       10 images × 80 repeats × 1 epoch = 800
-        steps         200 optimizer steps of 4 samples
-        snapshots     after steps 100
-        adapter       rank 128 beside 560 weights: 709.0 MiB
-        memory        about 11.5 GiB while training (base 4.8 GiB, activations 5.3 GiB, \
+        samples        10 images × 80 repeats × 1 epoch = 800
+        steps          200 optimizer steps of 4 samples
+        snapshots      after steps 100
+        adapter        rank 128 beside 560 weights: 709.0 MiB
+        memory         about 11.5 GiB while training (base 4.8 GiB, activations 5.3 GiB, \
 adapter 1.4 GiB, optimizer 5.5 MiB; counted from shapes, not measured; torch's own buffers come \
 on top)
-        time          not known: no run of it yet on Some CPU, and no figures for it
-        learning rate ████████████████████████████████████████████████ peak 0.0001, last 0.0001
+        time           not known: no run of it yet on Some CPU, and no figures for it
+        learning rate  ████████████████████████████████████████████████ peak 0.0001, last 0.0001
         """
     )
 
 
 def test_folders_repeats_are_not_shown_as_images(project):
-    plan = make_plan(resolve(project.root), 50, pictures=8, device=Device("Some CPU"))
+    plan = make_plan(resolve(project.root), [8, *[6] * 7], device=Device("Some CPU"))
     assert str(plan).splitlines()[0] == (
-        "samples       8 images (50 with their folders' repeats) × 80 repeats × 1 epoch = 4000"
+        "samples        8 images (50 with their folders' repeats) × 80 repeats × 1 epoch = 4000"
     )
 
 
@@ -88,10 +88,16 @@ def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, 
     resolved = resolve(project.root)
     r = resolved.recipe
     card = Device("NVIDIA RTX 3070", 8 * 2**30)
-    shape = shape_of(r.base, r.prepare, r.lora, r.train, r.compute, card.name, project.root)
-    run = {"seconds": 300, "steps": 100, "peak_bytes": 7 * 2**30, "shape": asdict(shape)}
+    run = {
+        "seconds": 300,
+        "steps": 100,
+        "peak_bytes": 7 * 2**30,
+        "settings": present({name: getattr(r, name) for name in SECTIONS}),
+        "device_name": card.name,
+        "processes": 1,
+    }
     project.file(".lora/runs/a.json", json.dumps(run))
-    rows = {line[:14].strip(): line[14:] for line in _lines(resolved, project.root, card)}
+    rows = {line[:15].strip(): line[15:] for line in _lines(resolved, project.root, card)}
     assert rows["time"] == "about 10 min of training: your run of the same shape on this machine"
     assert rows["memory"].endswith(
         "on top); measured at most: 7.0 GiB; NVIDIA RTX 3070 has only 8.0 GiB"
@@ -99,13 +105,13 @@ def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, 
 
 
 def _lines(resolved, root, card):
-    return str(make_plan(resolved, 10, root, device=card)).splitlines()
+    return str(make_plan(resolved, [1] * 10, root, device=card)).splitlines()
 
 
 def test_memory_follows_precision_checkpointing_size_and_optimizer(project):
     def memory(params):
         project.params(params)
-        return make_plan(resolve(project.root), 10, project.root).memory
+        return make_plan(resolve(project.root), [1] * 10, project.root).memory
 
     usual = memory("")
     assert memory("compute: {precision: fp32}\n").base == 4 * SDXL_UNET == 2 * usual.base
@@ -128,17 +134,17 @@ def test_without_the_data_the_plan_says_what_it_can(project):
     project.params("base: {model: pocket}\n")
     lines = str(make_plan(resolve(project.root), None)).splitlines()
     assert lines[0] == (
-        "length        not known; the data folder is not here, so no images were counted"
+        "length   not known; the data folder is not here, so no images were counted"
     )
-    assert lines[-1].startswith("memory        about ")
+    assert lines[-1].startswith("memory   about ")
     assert "without activations, which were not counted for this model" in lines[-1]
     project.params("train: {steps: 70, epochs: auto}\n")
-    assert str(make_plan(resolve(project.root), None)).startswith("length        70 steps; ")
+    assert str(make_plan(resolve(project.root), None)).startswith("length   70 steps; ")
 
 
 def test_a_recipe_that_does_not_fit_the_images_has_no_plan(project):
     project.params("train: {repeats: 1}\n")
-    assert message(lambda: make_plan(resolve(project.root), 2, project.root)).startswith(
+    assert message(lambda: make_plan(resolve(project.root), [1] * 2, project.root)).startswith(
         "params.yaml:3: zero full optimizer steps: 2 images × 1 repeats"
     )
 

@@ -23,13 +23,14 @@ def test_a_key_is_explained_whole():
             "  default: 128",
             "  allowed: a whole number from 1 to 1,024",
             "  advised: 4 to 128",
+            "  header: ss_network_dim",
         ]
     )
 
 
 def test_a_key_is_explained_with_the_rules_about_it():
-    assert "rule power-of-another-schedule: " in explain("train.power")
-    assert "rule settings-of-the-other-optimizer: " in explain("train.adamw.beta2")
+    assert "rule power-belongs-to-scheduler: " in explain("train.power")
+    assert "rule adamw-belongs-to-optimizer: " in explain("train.adamw.beta2")
 
 
 def test_a_section_is_explained_with_all_its_keys_and_no_other():

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from lora_recipes.recipe.fields import recipe_keys, section_texts
+from lora_recipes.recipe import belonging
+from lora_recipes.recipe.fields import (
+    belongings,
+    overridable_keys,
+    recipe_keys,
+    section_texts,
+    show,
+)
 from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
 from lora_recipes.recipe.rules import RULES, for_images
 from tests.recipe.conftest import message
+from tests.recipe.keys import ROWS
 
 ONE_LENGTH = "one of train.epochs and train.steps as a number, the other auto"
 BRACES = "{trigger} and {class_word}"
@@ -42,24 +52,24 @@ BROKEN = [
         "lower train.warmup_steps, or train longer",
     ),
     (
-        "warmup-with-plain-constant",
+        "warmup-steps-belongs-to-scheduler",
         "train: {warmup_steps: 10}",
         "train.warmup_steps = 10 beside train.scheduler = constant",
-        "0 with the plain constant schedule",
-        "write `scheduler: constant_with_warmup`, or remove the warm-up",
+        "0, the default, while train.scheduler is constant",
+        "write `scheduler: constant_with_warmup`, or remove train.warmup_steps",
     ),
     (
-        "restarts-of-another-schedule",
+        "restarts-belongs-to-scheduler",
         "train: {restarts: 3, scheduler: cosine}",
         "train.restarts = 3 beside train.scheduler = cosine",
-        "1 with any schedule but cosine_with_restarts",
+        "1, the default, unless train.scheduler is cosine_with_restarts",
         "write `scheduler: cosine_with_restarts`, or remove train.restarts",
     ),
     (
-        "power-of-another-schedule",
+        "power-belongs-to-scheduler",
         "train: {power: 2}",
         "train.power = 2.0 beside train.scheduler = constant",
-        "1 with any schedule but polynomial",
+        "1.0, the default, unless train.scheduler is polynomial",
         "write `scheduler: polynomial`, or remove train.power",
     ),
     (
@@ -98,32 +108,33 @@ BROKEN = [
         "write `scheduler: constant`; the optimizer lowers its step size itself",
     ),
     (
-        "warmup-init-needs-relative-step",
+        "warmup-init-belongs-to-relative-step",
         "train: {adafactor: {warmup_init: true}}",
         "train.adafactor.warmup_init = true beside train.adafactor.relative_step = false",
-        "true with train.adafactor.relative_step true only",
-        "write `warmup_init: false`, or `relative_step: true` and `learning_rate: auto`",
+        "false, the default, unless train.adafactor.relative_step is true",
+        "write `relative_step: true` and `learning_rate: auto`, or "
+        "remove train.adafactor.warmup_init",
     ),
     (
-        "second-eps-needs-scale-parameter",
+        "eps-belongs-to-scale-parameter",
         "train: {adafactor: {eps: [1e-30, 0.01]}}",
-        "train.adafactor.eps = [1e-30, 0.01] beside train.adafactor.scale_parameter = false",
-        "0.001 as the second number, which nothing uses here",
-        "change the first number only",
+        "train.adafactor.eps[1] = 0.01 beside train.adafactor.scale_parameter = false",
+        "0.001, the default, unless train.adafactor.scale_parameter is true",
+        "write `scale_parameter: true`, or write 0.001 there",
     ),
     (
-        "settings-of-the-other-optimizer",
+        "adafactor-belongs-to-optimizer",
         "train: {optimizer: adamw, adafactor: {clip_threshold: 2}}",
         "train.adafactor.clip_threshold = 2.0 beside train.optimizer = adamw",
-        "1.0, the default, while adafactor is not used",
-        "remove the line, or write `optimizer: adafactor`",
+        "1.0, the default, unless train.optimizer is adafactor",
+        "write `optimizer: adafactor`, or remove train.adafactor.clip_threshold",
     ),
     (
-        "settings-of-the-other-optimizer",
+        "adamw-belongs-to-optimizer",
         "train: {adamw: {beta2: 0.99}}",
         "train.adamw.beta2 = 0.99 beside train.optimizer = adafactor",
-        "0.999, the default, while adamw is not used",
-        "remove the line, or write `optimizer: adamw`",
+        "0.999, the default, unless train.optimizer is adamw",
+        "write `optimizer: adamw`, or remove train.adamw.beta2",
     ),
     (
         "snapshots-ascend",
@@ -150,14 +161,14 @@ BROKEN = [
         "a local folder has to exist",
     ),
     (
-        "what-lies-here-exists",
+        "local-base-exists",
         "base: {model: poket, revision: none}",
         "base.model = poket",
         "a Hugging Face id (owner/name), a folder or .safetensors file that exists, or pocket",
         "did you mean pocket?",
     ),
     (
-        "what-lies-here-exists",
+        "local-base-exists",
         "base: {vae: models/nothing.safetensors}",
         "base.vae = models/nothing.safetensors",
         "a Hugging Face id (owner/name), a folder or .safetensors file that exists, or base",
@@ -173,11 +184,18 @@ BROKEN = [
         "into base.revision",
     ),
     (
-        "revision-of-nothing",
+        "vae-revision-belongs-to-vae",
+        f"base: {{vae_revision: {'a' * 40}}}",
+        f"base.vae_revision = {'a' * 40} beside base.vae = base",
+        "none, the default, while base.vae is base",
+        "name a Hugging Face id in base.vae, or remove base.vae_revision",
+    ),
+    (
+        "tokenizer-revision-belongs-to-tokenizer",
         f"base: {{tokenizer_revision: {'a' * 40}}}",
         f"base.tokenizer_revision = {'a' * 40} beside base.tokenizer = base",
-        "none while base.tokenizer is the base model's own",
-        "remove the line, or name a Hugging Face id in base.tokenizer",
+        "none, the default, while base.tokenizer is base",
+        "name a Hugging Face id in base.tokenizer, or remove base.tokenizer_revision",
     ),
     (
         "fp16-needs-its-own-vae",
@@ -216,18 +234,18 @@ BROKEN = [
         "put pictures of other things into a folder of their own, or write none",
     ),
     (
-        "seed-of-no-crop",
+        "seed-belongs-to-crop",
         "prepare: {seed: 3}",
         "prepare.seed = 3 beside prepare.crop = none",
-        "0 with any crop but random",
+        "0, the default, unless prepare.crop is random",
         "write `crop: random`, or remove prepare.seed",
     ),
     (
-        "negative-prompt-needs-guidance",
+        "negative-prompt-belongs-to-guidance",
         "sample: {negative_prompt: blur, guidance: 1}",
-        "sample.negative_prompt = blur beside sample.guidance = 1",
-        "empty with sample.guidance 1",
-        "raise sample.guidance, or remove the negative prompt",
+        "sample.negative_prompt = blur beside sample.guidance = 1.0",
+        "empty, the default, unless sample.guidance is above 1",
+        "raise sample.guidance, or remove sample.negative_prompt",
     ),
     (
         "no-fp16-on-a-cpu",
@@ -275,8 +293,60 @@ def test_a_doubtful_setting_is_warned_about(project, case):
 
 
 def test_every_rule_is_tested_here():
-    assert {rule.id for rule in RULES} == {case[0] for case in BROKEN + WARNED}
+    tested = {case[0] for case in BROKEN + WARNED}
+    declared = {rule.id for rule in belonging.rules()}
+    assert {rule.id for rule in RULES} == tested | declared
     assert {rule.id for rule in RULES if rule.level == "warning"} == {case[0] for case in WARNED}
+
+
+DECLARED = [
+    (key, owner)
+    for name, owner in belongings().items()
+    for key in overridable_keys().values()
+    if f"{key.name}.".startswith(f"{name}.")
+]
+
+
+@pytest.mark.parametrize(("key", "owner"), DECLARED, ids=[key.name for key, _ in DECLARED])
+def test_a_key_stays_at_its_default_without_the_one_that_it_belongs_to(project, key, owner):
+    other = overridable_keys()[owner.key]
+    values = [other.default, *other.words, owner.above, True, False]
+    unmet = next(value for value in values if value is not None and not owner.met_by(value))
+    given = {row.key: row.value for row in ROWS}[key.name]
+    if owner.position is not None:
+        given = [0.5 if n == owner.position else item for n, item in enumerate(key.default)]
+
+    project.params(nested({key.name: given, owner.key: unmet}))
+    told = message(lambda: resolve(project.root)).splitlines()
+
+    shown = key.name if owner.position is None else f"{key.name}[{owner.position}]"
+    [at] = [n for n, line in enumerate(told) if f" beside {owner.key} = {show(unmet)}" in line]
+    assert told[at].startswith(f"params.yaml:3: {shown} = ")
+    assert told[at + 1].startswith("  allowed: ")
+    assert told[at + 1].endswith(f", the default, {belonging.condition(owner)}")
+    assert told[at + 2].endswith((f", or remove {key.name}", " there"))
+    assert owner.key.rpartition(".")[2] in told[at + 2]
+
+
+def nested(settings: dict[str, object]) -> str:
+    """Dotted settings as YAML, a section a line."""
+    tree: dict[str, object] = {}
+    for name, value in settings.items():
+        *sections, leaf = name.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return "\n".join(f"{name}: {json.dumps(section)}" for name, section in tree.items())
+
+
+def test_of_a_sub_section_that_is_not_used_no_key_is_told_twice(project):
+    project.params("train: {optimizer: adamw, adafactor: {warmup_init: true}}\n")
+    assert message(lambda: resolve(project.root)) == (
+        "params.yaml:3: train.adafactor.warmup_init = true beside train.optimizer = adamw\n"
+        "  allowed: false, the default, unless train.optimizer is adafactor\n"
+        "  fix:     write `optimizer: adafactor`, or remove train.adafactor.warmup_init"
+    )
 
 
 def test_every_rule_names_keys_that_exist():
@@ -348,29 +418,29 @@ def test_a_rule_is_reported_where_another_of_its_keys_is_set(project):
 def test_too_few_samples_for_one_step_are_told_once_images_are_counted(project):
     project.recipe("train: {repeats: 1, gradient_accumulation: 8}\n")
     loaded = load_recipe(project.root, "mine")
-    assert "\n".join(map(str, for_images(loaded.recipe, 5, loaded.where))) == (
+    assert "\n".join(map(str, for_images(loaded.recipe, [1] * 5, loaded.where))) == (
         "recipes/mine.yaml:5: zero full optimizer steps: 5 images × 1 repeats × 1 epochs = 5 "
         "samples\n"
         "  allowed: at least batch_size 1 × gradient_accumulation 8 = 8 samples\n"
         "  fix:     raise train.repeats or train.epochs, or lower train.gradient_accumulation"
     )
-    assert for_images(loaded.recipe, 8, loaded.where) == []
+    assert for_images(loaded.recipe, [1] * 8, loaded.where) == []
 
 
 def test_a_warmup_longer_than_the_training_is_told_once_images_are_counted(project):
     project.recipe("train: {scheduler: linear, warmup_steps: 100}\n")
     loaded = load_recipe(project.root, "mine")
-    assert "\n".join(map(str, for_images(loaded.recipe, 5, loaded.where))) == (
+    assert "\n".join(map(str, for_images(loaded.recipe, [1] * 5, loaded.where))) == (
         "recipes/mine.yaml:5: train.warmup_steps = 100 with 5 images\n"
         "  allowed: fewer than the training's 100 steps\n"
         "  fix:     lower train.warmup_steps, or train longer"
     )
-    assert for_images(loaded.recipe, 6, loaded.where) == []
+    assert for_images(loaded.recipe, [1] * 6, loaded.where) == []
 
 
 def test_snapshots_that_fall_on_one_step_are_told_once_images_are_counted(project):
     project.recipe("train: {repeats: 1, gradient_accumulation: 1, snapshots: [0.1, 0.5]}\n")
     loaded = load_recipe(project.root, "mine")
-    [problem] = for_images(loaded.recipe, 3, loaded.where)
+    [problem] = for_images(loaded.recipe, [1] * 3, loaded.where)
     assert problem.what == "train.snapshots = [0.1, 0.5] with 3 images"
-    assert for_images(loaded.recipe, 10, loaded.where) == []
+    assert for_images(loaded.recipe, [1] * 10, loaded.where) == []

@@ -1,4 +1,4 @@
-"""Steps and learning rates: exact, and equal to transformers' schedules."""
+"""Learning rates and snapshots: exact, and equal to transformers' schedules."""
 
 from __future__ import annotations
 
@@ -6,14 +6,7 @@ import math
 
 import pytest
 
-from lora_recipes.errors import UserError
-from lora_recipes.recipe.schedule import (
-    learning_rate_at,
-    optimizer_steps,
-    samples,
-    schedule_factor,
-    snapshot_steps,
-)
+from lora_recipes.recipe.schedule import learning_rate_at, schedule_factor, snapshot_steps
 from lora_recipes.recipe.sections.optimizers import Adafactor
 from lora_recipes.recipe.sections.train import Train
 
@@ -27,26 +20,6 @@ SCHEDULES = [
     Train(scheduler="polynomial", warmup_steps=3, power=2.0),
     Train(scheduler="polynomial", learning_rate=2e-3),
 ]
-
-
-def test_samples_are_images_times_repeats_times_epochs():
-    assert samples(50, Train(repeats=10, epochs=2)) == 1000
-    assert optimizer_steps(50, Train(repeats=10, epochs=2)) == 250
-
-
-def test_the_last_step_may_be_smaller():
-    train = Train(repeats=1, batch_size=2, gradient_accumulation=2)
-    assert [optimizer_steps(images, train) for images in (4, 5, 8, 9)] == [1, 2, 2, 3]
-
-
-def test_a_number_of_steps_is_exact_whatever_the_images():
-    train = Train(epochs="auto", steps=7, batch_size=3, gradient_accumulation=2)
-    assert (samples(1, train), optimizer_steps(1, train)) == (42, 7)
-
-
-def test_less_than_one_full_step_is_an_error():
-    with pytest.raises(UserError, match=r"zero full optimizer steps: 3 images × 1 repeats"):
-        optimizer_steps(3, Train(repeats=1))
 
 
 def test_snapshots_fall_on_whole_steps_inside_the_training():

@@ -162,19 +162,19 @@ IN_RANGE = "choose a value in that range; the default is "
         ),
         (
             "lora: {alpha: '${train.sead}'}",
-            "lora.alpha = ${train.sead} leads nowhere",
+            "lora.alpha = ${train.sead} cannot be resolved",
             "${section.key} for another key's value",
             "did you mean train.seed?",
         ),
         (
             "lora: {alpha: '${lora.alpha}'}",
-            "lora.alpha = ${lora.alpha} leads nowhere",
+            "lora.alpha = ${lora.alpha} cannot be resolved",
             "${section.key} for another key's value",
             "give one of the keys a value of its own; they refer to one another",
         ),
         (
             "lora: {alpha: '${nothing:x}'}",
-            "lora.alpha = ${nothing:x} leads nowhere",
+            "lora.alpha = ${nothing:x} cannot be resolved",
             "${section.key} for another key's value",
             "name a key that exists, as `lora-recipes explain` lists them",
         ),
@@ -210,7 +210,7 @@ IN_RANGE = "choose a value in that range; the default is "
         ),
         (
             "runtime: {workers: '${oc.env:NOT_SET_ANYWHERE}'}",
-            "runtime.workers = ${oc.env:NOT_SET_ANYWHERE} leads nowhere",
+            "runtime.workers = ${oc.env:NOT_SET_ANYWHERE} cannot be resolved",
             "${section.key} for another key's value",
             "set the variable, or give a default: ${oc.env:NAME,default}",
         ),
@@ -238,6 +238,25 @@ IN_RANGE = "choose a value in that range; the default is "
             "lora.quux is not a key",
             "one of rank, alpha, targets",
             "remove the line",
+        ),
+        (
+            "lora: {quux: null}",
+            "lora.quux is not a key",
+            "one of rank, alpha, targets",
+            "remove the line",
+        ),
+        (
+            "description: null",
+            "description is not a key",
+            "one of recipe, data, base, dataset, prepare, encode, lora, train, sample, compute, "
+            "runtime",
+            "remove the line; each recipe says its own",
+        ),
+        (
+            "sample: {prompts: [{a: '${'}]}",
+            "sample.prompts = ${",
+            "${section.key} for another key's value",
+            "complete it, or write \\${ for the two characters themselves",
         ),
         (
             "lora: [8]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lora_recipes.errors import Place
 from lora_recipes.recipe.yamlfile import dotted, read
 from tests.recipe.conftest import message
 
@@ -14,8 +15,8 @@ def test_every_key_and_list_item_knows_its_line(project):
     assert source.data == {"a": 1, "b": {"c": ["x", "y"], "d": {"e": 2}}}
     places = {dotted(key): line for key, line in source.lines.items()}
     assert places == {"a": 1, "b": 2, "b.c": 3, "b.c[0]": 4, "b.c[1]": 5, "b.d": 6, "b.d.e": 6}
-    assert source.where(("b", "d", "missing")) == "x.yaml:6"
-    assert source.where(("missing",)) == "x.yaml"
+    assert source.where(("b", "d", "missing")) == Place("x.yaml", 6)
+    assert source.where(("missing",)) == Place("x.yaml")
 
 
 def test_numbers_are_read_as_yaml_1_2_has_them(project):
@@ -28,7 +29,7 @@ def test_numbers_are_read_as_yaml_1_2_has_them(project):
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(project):
     path = project.file("x.yaml", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
     source = read(path, "x.yaml")
-    assert (source.data, source.where(("b",))) == ({"a": 1, "b": 2}, "x.yaml:2")
+    assert (source.data, source.where(("b",))) == ({"a": 1, "b": 2}, Place("x.yaml", 2))
 
 
 def test_an_empty_file_is_an_empty_mapping(project):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lora_recipes.report.charts import HEIGHT, WIDTH, Chart, Line, draw, spell, thin, ticks
-from tests.report.test_html import Read
+from lora_recipes.report.charts import Chart, Drawing, Line, draw, spell, thin, ticks
+from lora_recipes.report.page import environment
+from tests.report.test_templates import Read
+
+SHOW = '{% import "pieces.html.j2" as piece %}{{ piece.chart(drawn, "c") }}'
 
 
 @pytest.mark.parametrize(
@@ -51,22 +54,27 @@ def test_a_long_curve_keeps_its_peaks():
 
 
 def test_a_curve_goes_down_where_its_values_do_and_stays_inside_the_drawing():
-    line = Line("loss", "raw", [(1.0, 0.9), (2.0, 0.4), (3.0, 55.0)])
+    line = Line("raw", [(1.0, 0.9), (2.0, 0.4), (3.0, 55.0)])
 
-    read = Read(draw(Chart("Loss", "it falls", [line], "step", top=1.0), "loss"))
+    drawn = draw(Chart("Loss", "it falls", [line], "step", top=1.0))
 
-    (points,) = [found["points"] for name, found in read.elements if name == "polyline"]
+    (points,) = [found["points"] for name, found in _shown(drawn) if name == "polyline"]
     places = [tuple(map(float, point.split(","))) for point in (points or "").split()]
     assert places[0][0] < places[1][0] < places[2][0]
     assert places[1][1] > places[0][1] > places[2][1]  # y counts downwards in SVG
-    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
+    assert all(0 <= x <= drawn.box.width and 0 <= y <= drawn.box.height for x, y in places)
 
 
 def test_one_step_is_a_dot_and_a_chart_names_itself_to_those_who_cannot_see_it():
-    read = Read(draw(Chart("Loss", "one step", [Line("a", "raw", [(1.0, 0.5)])], "step", 1.0), "c"))
+    elements = _shown(draw(Chart("Loss", "one step", [Line("raw", [(1.0, 0.5)])], "step", 1.0)))
 
-    assert "circle" in {name for name, _ in read.elements}
-    (svg,) = [found for name, found in read.elements if name == "svg"]
+    assert "circle" in {name for name, _ in elements}
+    (svg,) = [found for name, found in elements if name == "svg"]
     assert svg["role"] == "img"
     assert svg["aria-labelledby"] == "c-title c-desc"
-    assert {found["id"] for _, found in read.elements if "id" in found} == {"c-title", "c-desc"}
+    assert {found["id"] for _, found in elements if "id" in found} == {"c-title", "c-desc"}
+
+
+def _shown(drawn: Drawing) -> list[tuple[str, dict[str, str | None]]]:
+    """The elements that the page's template makes of a drawing."""
+    return Read(environment().from_string(SHOW).render(drawn=drawn)).elements

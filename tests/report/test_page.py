@@ -19,7 +19,7 @@ from lora_recipes.report.page import page
 from lora_recipes.reporting import Quiet
 from lora_recipes.stages.report import run
 from tests.report.project import Made
-from tests.report.test_html import NASTY, Read
+from tests.report.test_templates import NASTY, Read
 
 OUTWARD = re.compile(r"(?:https?:)?//|url\(|@import|\bfetch\b|XMLHttpRequest|import\(", re.I)
 LOADING = {"src", "srcset", "href", "action", "data", "poster", "background", "xlink:href"}
@@ -55,16 +55,21 @@ def test_nothing_is_asked_of_anybody(markup: str, parsed: Read):
     assert OUTWARD.findall(style[1] + script[1]) == []
 
 
-def test_the_browser_is_told_to_load_nothing_and_to_run_only_the_pages_own_script(
+def test_the_browser_is_told_to_load_nothing_and_to_follow_only_the_pages_own_style_and_script(
     markup: str, parsed: Read
 ):
     (policy,) = [m["content"] for m in of(parsed, "meta") if m.get("http-equiv")]
-    (script,) = re.findall(r"<script>(.*?)</script>", markup, re.S)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    hashes = {}
+    for name in ("style", "script"):
+        (inside,) = re.findall(f"<{name}>(.*?)</{name}>", markup, re.S)
+        digest = hashlib.sha256(inside.encode()).digest()
+        hashes[name] = base64.b64encode(digest).decode()
     assert policy == (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src 'sha256-{hashes['style']}'; "
+        f"script-src 'sha256-{hashes['script']}'; base-uri 'none'; form-action 'none'"
     )
+    attributes = {key for _, found in parsed.elements for key in found}
+    assert [key for key in attributes if key == "style" or key.startswith("on")] == []
 
 
 def test_every_sample_and_every_dataset_picture_is_there_whole_with_words_for_it(parsed: Read):
@@ -88,11 +93,29 @@ def test_every_sample_and_every_dataset_picture_is_there_whole_with_words_for_it
 
 
 def test_exactly_the_overridden_settings_are_marked_with_the_recipes_value(markup: str):
-    rows = re.findall(r'<tr class="overridden">(.*?)</tr>', markup)
-    assert [Read(row).text for row in rows] == [
-        "learning_rate0.0001recipe: 0.0002",
-        "seeds[0,1]recipe: [0]",
+    rows = re.findall(r'<tr class="overridden">(.*?)</tr>', markup, re.S)
+    assert [Read(row).text.split() for row in rows] == [
+        ["learning_rate0.0001", "recipe:", "0.0002"],
+        ["seeds[0,1]", "recipe:", "[0]"],
     ]
+
+
+def test_a_setting_that_was_switched_off_is_marked_too(tmp_path: Path):
+    made = Made()
+    made.resolved["overridden"] = {"train.noise_offset": 0.05}
+
+    rows = re.findall(r'<tr class="overridden">(.*?)</tr>', page(read(made.write(tmp_path))), re.S)
+
+    assert [Read(row).text.split() for row in rows] == [["noise_offsetoff", "recipe:", "0.05"]]
+
+
+def test_settings_that_are_off_and_so_not_in_the_resolved_recipe_are_not_missed(tmp_path: Path):
+    made = Made()
+    del made.resolved["dataset"]["trigger"]
+    del made.resolved["dataset"]["class_word"]
+    made.resolved["sample"].pop("negative_prompt", None)
+
+    assert "no trigger; prompt as the captions do" in Read(page(read(made.write(tmp_path)))).text
 
 
 def test_without_overrides_nothing_is_marked(tmp_path: Path):
@@ -106,7 +129,7 @@ def test_without_overrides_nothing_is_marked(tmp_path: Path):
 
 
 def test_every_setting_is_listed_under_its_section(parsed: Read, markup: str):
-    tables = re.findall(r"<table><caption>(\w+)</caption>(.*?)</table>", markup)
+    tables = re.findall(r"<table>\s*<caption>(\w+)</caption>(.*?)</table>", markup, re.S)
     assert [name for name, _ in tables] == [
         "base", "dataset", "prepare", "encode", "lora", "train", "sample", "compute",
     ]  # fmt: skip

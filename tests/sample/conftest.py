@@ -10,9 +10,9 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from lora_recipes.adapter import inject
 from lora_recipes.adapter.file import write
 from lora_recipes.adapter.metadata import build
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base.load import load_unet
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -60,12 +60,13 @@ def adapter_tensors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch
     root = tmp_path_factory.mktemp("base")
     tiny_sdxl(root / "model")
     unet = load_unet(Base(model="model"), root, torch.float32, torch.device("cpu"))
-    inject.inject(unet, LORA, seed=1)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(LORA, seed=1)
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for _, weight in inject.adapter_parameters(unet):
+        for weight in adapted.parameters().values():
             weight.copy_(torch.randn(weight.shape, generator=stream) * 0.3)
-    return inject.adapter_tensors(unet, LORA.alpha)
+    return adapted.tensors(LORA.alpha)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.words import fill
 from lora_recipes.sample import plan
-from lora_recipes.sample.folder import fresh_folder, write_index
+from lora_recipes.sample.folder import write_index
 from lora_recipes.sample.plan import Picture
 from lora_recipes.sample.png import HowDrawn, parameters, write_png
 
@@ -53,7 +54,7 @@ def test_a_seed_that_is_written_twice_is_drawn_once():
 def test_placeholders_are_filled_and_nothing_else_is_touched(
     prompt: str, trigger: str, class_word: str, expected: str
 ):
-    assert plan.fill(prompt, trigger, class_word) == expected
+    assert fill(prompt, trigger, class_word) == expected
 
 
 def test_the_size_is_the_recipes_or_that_of_the_training():
@@ -106,22 +107,3 @@ def test_the_index_lists_the_pictures_in_order(tmp_path: Path):
             for kind, adapter, strength in (("base", "none", 0.0), ("adapter", "final", 1.0))
         ]
     }  # fmt: skip
-
-
-def test_a_fresh_folder_takes_the_olds_place_only_when_it_is_complete(tmp_path: Path):
-    old = tmp_path / "samples"
-    old.mkdir()
-    (old / "old.png").touch()
-
-    def fail_halfway() -> None:
-        with fresh_folder(old) as folder:
-            (folder / "half.png").touch()
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_halfway()
-    assert [path.name for path in tmp_path.rglob("*")] == ["samples", "old.png"]
-
-    with fresh_folder(old) as folder:
-        (folder / "new.png").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["samples", "new.png"]

@@ -16,7 +16,7 @@ from lora_recipes.reporting import Quiet
 from tests.train.project import run_stage
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.train.processes", "lora_recipes.train.run"])
+SERVER.set_forkserver_preload(["tests.train.processes", "lora_recipes.train.loop"])
 LAUNCHERS = ("TORCHELASTIC_", "SLURM_", "MASTER_", "LORA_RECIPES_")
 
 
@@ -66,7 +66,7 @@ def together(
 
 
 def train(root: Path, cut_at: int | None = None) -> list[str]:
-    """Run the train stage; what it said. With `cut_at` the leading process dies after that step."""
+    """Run the train stage; what it said. With `cut_at` the main process dies after that step."""
     return run_stage(root, Dying(cut_at) if cut_at else None).said
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.optimization import Adafactor, get_scheduler
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.diffusion import draws
 from lora_recipes.encode.store import load_moments, load_text, read_index
 from lora_recipes.recipe.sections.lora import Lora
@@ -22,8 +22,9 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
     folder = root / "build" / "encoded"
     index = read_index(folder)
     unet = small_unet()
-    inject.inject(unet, Lora(rank=2, alpha=2), train.seed)
-    weights = [weight for _, weight in inject.adapter_parameters(unet)]
+    adapted = Adapted({"unet": unet})
+    adapted.inject(Lora(rank=2, alpha=2), train.seed)
+    weights = list(adapted.parameters().values())
     optimizer = _optimizer(weights, train)
     window = train.batch_size * train.gradient_accumulation
     schedule = get_scheduler(
@@ -48,7 +49,7 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
                 weight.grad *= train.max_grad_norm / norm
         optimizer.step()
         schedule.step()
-    return inject.adapter_tensors(unet, 2), losses
+    return adapted.tensors(2), losses
 
 
 def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917

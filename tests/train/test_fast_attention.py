@@ -1,4 +1,4 @@
-"""The short way through an attention layer gives diffusers' own numbers, to the bit."""
+"""The fast path through an attention layer gives diffusers' own numbers, to the bit."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import nn
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.train.fast import lora as fast_lora
-from lora_recipes.train.fast.all import speed_up
-from lora_recipes.train.fast.attention import FastAttention
-from lora_recipes.train.fast.attention import speed_up as speed_up_attention
+from lora_recipes.reporting import Quiet
+from lora_recipes.train.fast.attention import FastAttention, speed_up_attention
+from lora_recipes.train.fast.linear import speed_up_linear
+from lora_recipes.train.fast.speed_up import speed_up
 from tests.adapter.tiny import CONTEXT, fill, predict, tiny_unet
 
 
 def adapted(targets: str = "transformer") -> nn.Module:
     unet = tiny_unet()
-    inject.inject(unet, Lora(rank=2, alpha=3, targets=targets), seed=0)
+    Adapted({"unet": unet}).inject(Lora(rank=2, alpha=3, targets=targets), seed=0)
     fill(unet)
     return unet
 
@@ -40,10 +40,10 @@ def answer(model: nn.Sequential, **more: object) -> torch.Tensor:
 @pytest.mark.parametrize("targets", ["attention", "transformer"])
 def test_the_whole_models_answer_and_gradients_are_those_of_diffusers_layers(targets):
     found = []
-    for quicken in (fast_lora.speed_up, speed_up):
+    for quicken in (speed_up_linear, speed_up):
         unet = adapted(targets)
-        quicken(unet)
-        weights = [weight for _, weight in inject.adapter_parameters(unet)]
+        quicken(unet, Quiet())
+        weights = list(Adapted({"unet": unet}).parameters().values())
         predicted = predict(unet)
         gradients = torch.autograd.grad(predicted.square().mean(), weights)
         found.append((predicted, torch.cat([gradient.flatten() for gradient in gradients])))
@@ -62,7 +62,7 @@ def test_self_and_cross_attention_of_a_layer_alone(dtype):
         others = None if tokens is None else tokens.to(dtype)
         x = torch.randn(2, 5, 16).to(dtype)
         expected = layer[0](x, encoder_hidden_states=others)
-        speed_up_attention(layer)
+        speed_up_attention(layer, Quiet())
         assert type(layer[0]) is FastAttention
         assert torch.equal(layer[0](x, encoder_hidden_states=others), expected)
 
@@ -71,7 +71,7 @@ def test_a_mask_or_a_picture_goes_the_long_way():
     mask = torch.zeros(2, 1, 5)
     mask[:, :, 3:] = -1e4
     fast = plain()
-    speed_up_attention(fast)
+    speed_up_attention(fast, Quiet())
     assert torch.equal(answer(fast, attention_mask=mask), answer(plain(), attention_mask=mask))
     assert not torch.equal(answer(fast, attention_mask=mask), answer(fast))
     picture = torch.randn(1, 16, 3, 3)
@@ -93,11 +93,11 @@ def test_a_mask_or_a_picture_goes_the_long_way():
 )
 def test_layers_with_more_to_do_stay_as_they_are(settings):
     model = plain(**settings)
-    speed_up_attention(model)
+    speed_up_attention(model, Quiet())
     assert type(model[0]) is Attention
 
 
 def test_a_plain_layer_does_not():
     model = plain()
-    speed_up_attention(model)
+    speed_up_attention(model, Quiet())
     assert type(model[0]) is FastAttention

@@ -7,12 +7,13 @@ from pathlib import Path
 import lightning
 import pytest
 import torch
+from lightning.fabric.plugins import Precision
 from torch import distributed
 
 from lora_recipes.cli import main
 from lora_recipes.errors import UserError
-from lora_recipes.train.distributed.group import LostProcess, join, or_lost, own_device
-from lora_recipes.train.distributed.world import World
+from lora_recipes.train.distributed.group import LostProcess, launch, or_lost, own_device
+from lora_recipes.train.distributed.ranks import World
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
@@ -58,7 +59,7 @@ def test_a_machine_that_does_not_find_the_first_says_where_it_looked(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     with pytest.raises(UserError) as caught:
-        join(World(2, 2, 2, 0, "torchrun"), torch.device("cpu"))
+        launch(World(2, 2, 2, 0, "torchrun"), torch.device("cpu"), Precision())
     assert str(caught.value) == (
         "process 2 of 4 cannot join process 0 at 10.0.0.1:29500\n"
         "  fix:     start all machines within half an hour, each with an address of machine 0 that "
@@ -75,7 +76,7 @@ def test_only_a_lost_connection_is_called_one():
             raise error
         assert str(caught.value) == (
             "another process of this training ended before its time\n"
-            "  fix:     its own message, if it had one, stands above; run this again: it goes on "
+            "  fix:     its own message, if it had one, stands above; run this again: it resumes "
             "from the last checkpoint"
         )
     with pytest.raises(RuntimeError, match="shapes do not fit"), or_lost():
@@ -90,7 +91,7 @@ def test_one_process_of_a_machine_tells_of_an_error(
     capfd: pytest.CaptureFixture[str],
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LORA_RECIPES_LEADER", "1")
+    monkeypatch.setenv("LORA_RECIPES_MAIN_PID", "1")
     monkeypatch.setenv("LOCAL_RANK", rank)
     assert main(["stage", "train"]) == 1
     assert bool(capfd.readouterr().err) == (rank == "0")

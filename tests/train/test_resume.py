@@ -86,7 +86,7 @@ def test_a_run_cut_off_again_and_again_ends_in_the_same_bytes(
             run_stage(root, CutOff(step))
         assert contents(root) == {}
     report = run_stage(root)
-    assert report.said[0] == "going on after step 4 of 7"
+    assert report.said[0] == "resuming after step 4 of 7"
     assert report.warned == []
     assert contents(root) == unbroken
 
@@ -103,12 +103,12 @@ def test_a_run_cut_off_again_and_again_ends_in_the_same_bytes(
         },
     ],
 )
-def test_every_optimizer_goes_on_with_its_state(tmp_path: Path, optimizer: dict[str, Any]):
+def test_every_optimizer_resumes_with_its_state(tmp_path: Path, optimizer: dict[str, Any]):
     roots = [make_project(tmp_path / name, SETTINGS | optimizer) for name in ("a", "b")]
     run_stage(roots[0])
     with pytest.raises(Interrupted):
         run_stage(roots[1], CutOff(5))
-    assert run_stage(roots[1]).said[0] == "going on after step 4 of 7"
+    assert run_stage(roots[1]).said[0] == "resuming after step 4 of 7"
     assert contents(roots[1]) == contents(roots[0])
 
 
@@ -120,7 +120,7 @@ RUNTIME: dict[str, list[Any]] = {
 }
 """Besides the values of `unbroken`. A bar on a real terminal: `tests/pipeline`."""
 
-ELSEWHERE = {"processes": "test_together.py", "nodes": "test_together.py"}
+ELSEWHERE = {"processes": "test_distributed.py", "nodes": "test_distributed.py"}
 """Settings that need processes of their own, and where the same is proven of them."""
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_bytes_are_the_same(
     newest.write_bytes(newest.read_bytes()[:-100])
     report = run_stage(root)
     assert report.warned == [f"{newest}: this file is damaged; its checkpoint is not used"]
-    assert report.said[0] == "going on after step 2 of 7"
+    assert report.said[0] == "resuming after step 2 of 7"
     assert contents(root) == unbroken
 
 
@@ -163,7 +163,7 @@ def test_another_recipe_finds_no_checkpoint_of_this_one(tmp_path: Path):
         run_stage(root, CutOff(4))
     make_project(root, SETTINGS | {"learning_rate": 0.02})
     report = run_stage(root)
-    assert not any(text.startswith("going on") for text in report.said)
+    assert not any(text.startswith("resuming") for text in report.said)
 
 
 def test_what_the_run_took_is_kept_beside_the_outputs(tmp_path: Path):
@@ -182,13 +182,13 @@ def test_what_the_run_took_is_kept_beside_the_outputs(tmp_path: Path):
     assert "seconds" not in text
 
 
-def test_killed_processes_go_on_to_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]):
+def test_killed_processes_resume_to_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]):
     root = make_project(tmp_path, SETTINGS)
     for step in (2, 4):
         kill_after_checkpoint(root, step)
         assert contents(root) == {}
     report = run_stage(root)
-    assert report.said[0] in {"going on after step 4 of 7", "going on after step 6 of 7"}
+    assert report.said[0] in {"resuming after step 4 of 7", "resuming after step 6 of 7"}
     assert contents(root) == unbroken
 
 
@@ -230,9 +230,9 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path: Path):
         run_stage(root, CutOff(3))
     (path,) = checkpoints_folder(root).glob("*/step-000002.ckpt")
     state = Checkpoints(root, "sha256:0", Quiet()).read(path)
-    assert len(state["state_dict"]) == 64
-    assert all(".lora_" in name for name in state["state_dict"])
-    moments = state["optimizer_states"][0]["state"].values()  # of one stack per shape
+    assert state.keys() == {"weights", "optimizer", "rates", "precision", "record"}
+    assert len(state["weights"]) == 64
+    assert all(".lora_" in name for name in state["weights"])
+    moments = state["optimizer"]["state"].values()  # of one stack per shape
     assert sum(len(moment["rows"]) for moment in moments) == 64
-    assert state["losses"].shape == (7,)
-    assert state["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"handed_out": 6}]
+    assert state["record"]["losses_S"].shape == (7,)

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft.tuners.lora import Linear
 from torch import nn
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.parts import Adapted
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.reporting import Quiet
 from lora_recipes.tensors import read_tensors
-from lora_recipes.train.fast.lora import FastLinear, speed_up
-from lora_recipes.train.fast.recompute import enable_checkpointing
+from lora_recipes.train.fast.linear import FastLinear, speed_up_linear
+from lora_recipes.train.fast.recompute import enable_recompute
 from lora_recipes.train.fast.stack_views import StackViews
 from lora_recipes.train.optim.optimizers import build_optimizer
 from tests.adapter.tiny import fill, predict, tiny_unet
@@ -32,11 +35,12 @@ class Trained:
         checkpointing: bool | str = False,
     ) -> None:
         self.unet = tiny_unet(linear).to(base)
-        inject.inject(self.unet, Lora(rank=2, alpha=3, targets="transformer"), seed=0)
+        adapted = Adapted({"unet": self.unet})
+        adapted.inject(Lora(rank=2, alpha=3, targets="transformer"), seed=0)
         fill(self.unet)
-        speed_up(self.unet)
-        enable_checkpointing(self.unet, checkpointing)
-        self.parameters = [weight for _, weight in inject.adapter_parameters(self.unet)]
+        speed_up_linear(self.unet, Quiet())
+        enable_recompute(self.unet, checkpointing, Quiet())
+        self.parameters = list(adapted.parameters().values())
         self.optimizer = build_optimizer(self.parameters, Train(learning_rate=1e-2))
         self.views = StackViews(self.unet, views) if views else None
         if self.views:
@@ -148,3 +152,27 @@ def test_the_same_again_gives_the_same_bytes(tmp_path: Path):
     for root in roots:
         run_stage(root)
     assert contents(roots[0]) == contents(roots[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_layer_that_computes_in_float32_only_is_an_error_and_not_silent(dtype):
+    with pytest.raises(UserError) as caught:
+        Trained(dtype, linear=False, base=dtype)
+    assert str(caught.value) == (
+        "compute.adapter_precision = base: 22 of the adapter's 192 layers compute in float32 "
+        "only, the first of them down_blocks.1.attentions.0.proj_in\n"
+        "  allowed: fp32\n"
+        "  fix:     set compute.adapter_precision: fp32, or install the packages of "
+        "requirements.lock"
+    )
+
+
+def test_a_precision_that_no_layer_can_have_stops_the_stage_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Linear, "forward", lambda self, x: self.base_layer(x))
+    root = make_project(tmp_path, compute={"precision": "bf16", "adapter_precision": "base"})
+    with pytest.raises(UserError, match=r"compute\.adapter_precision = base: 32 of .* 32 layers"):
+        run_stage(root)
+    assert not (root / "out").exists() or not list((root / "out").iterdir())
+    assert not list((root / ".lora").rglob("step-*"))

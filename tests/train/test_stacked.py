@@ -90,3 +90,36 @@ def test_moving_to_where_they_are_and_loading_a_checkpoint_keep_the_views():
     F.mse_loss(layers(torch.ones(1, 4)), torch.ones(1, 4)).backward()
     assert all(lies_in(member.grad, one.weight.grad) for member in one.members)
     assert all(member is layer.weight for member, layer in zip(one.members, layers, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+def test_no_stack_holds_weights_of_two_groups_and_each_group_keeps_its_name_and_rate(optimizer):
+    members = [member for member in parameters() if member.ndim > 1]
+    groups = [
+        {"name": "slow", "params": members[:2], "lr": 0.0},
+        {"name": "fast", "params": members[2:]},
+    ]
+    chosen = build_optimizer(groups, Train(optimizer=optimizer))
+    assert [group["name"] for group in chosen.param_groups] == ["slow", "fast"]
+    shapes = [[tuple(one.shape) for one in group["params"]] for group in chosen.param_groups]
+    assert shapes == [[(1, 2, 5), (1, 7, 2)], [(2, 2, 5), (1, 7, 2)]]
+    before = [member.detach().clone() for member in members]
+    sum(member.square().sum() for member in members).backward()
+    chosen.step()
+    moved = [not torch.equal(m, old) for m, old in zip(members, before, strict=True)]
+    assert moved == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+def test_one_named_group_takes_the_steps_of_plain_parameters_to_the_bit(optimizer):
+    found = []
+    for grouped in (False, True):
+        members = [member for member in parameters() if member.ndim > 1]
+        weights = [{"name": "unet", "params": members}] if grouped else members
+        chosen = build_optimizer(weights, Train(optimizer=optimizer))
+        for _ in range(3):
+            sum(member.sin().sum() for member in members).backward()
+            chosen.step()
+            chosen.zero_grad()
+        found.append(torch.cat([member.detach().flatten() for member in members]))
+    assert torch.equal(*found)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.train.processes import free_port
 from tests.train.project import contents, make_project, run_stage
-from tests.train.test_together import REPOSITORY, ROLES, SETTINGS
+from tests.train.test_distributed import REPOSITORY, ROLES, SETTINGS
 
 pytestmark = pytest.mark.slow
 NAMES = ("lora-a", "lora-b")

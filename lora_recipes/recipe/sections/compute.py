@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, HeaderField, Off, Section
+from lora_recipes.recipe.sections.section import Advised, HeaderField, Off, Section, Short
 
 Checkpointing = bool | Literal["feed_forward"]
 
@@ -14,7 +14,9 @@ Checkpointing = bool | Literal["feed_forward"]
 class Compute(Section):
     """Where and how precisely numbers are computed. Changes bytes, so it is part of a run."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Short("auto, cpu, cuda or mps")] = (
+        "auto"
+    )
     """Where to compute: `auto` takes an NVIDIA GPU, then Apple's, then the CPU.
 
     An NVIDIA GPU that is there but that torch cannot use stops a run with `auto`.
@@ -22,7 +24,9 @@ class Compute(Section):
     Source: this project.
     """
 
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"], Short("fp32, bf16 or fp16: of the frozen base")
+    ] = "bf16"
     """The precision of the frozen base model. The adapter's weights are always fp32.
 
     `fp32`: twice the memory, the reference. `bf16`: the usual choice on a GPU. `fp16`: for GPUs
@@ -31,8 +35,10 @@ class Compute(Section):
     Source: Micikevicius et al. 2018, arXiv:1710.03740; the default is assumed, not published.
     """
 
-    adapter_precision: Annotated[Literal["fp32", "base"], Off("fp32")] = "fp32"
-    """The precision of the adapter's products: fp32, or that of the base.
+    adapter_precision: Annotated[
+        Literal["fp32", "base"], Off("fp32"), Short("fp32 or base: the dtype of the LoRA matmuls")
+    ] = "fp32"
+    """The dtype of the LoRA matmuls: fp32, or that of the base.
 
     `fp32`: the reference. `base`: what autocast does; with a bf16 base it moves half the bytes and
     takes a tenth fewer operations, which counts on a GPU. The adapter's weights, the sums of their
@@ -41,7 +47,12 @@ class Compute(Section):
     Source: Micikevicius et al. 2018, arXiv:1710.03740; the default is this project's.
     """
 
-    threads: Annotated[int, Field(ge=1, le=1024), Advised(1, 64)] = 1
+    threads: Annotated[
+        int,
+        Field(ge=1, le=1024),
+        Advised(1, 64),
+        Short("changes bytes, so it is never taken from your machine"),
+    ] = 1
     """CPU threads. Never taken from the number of cores: 1 and 2 threads give different bits.
 
     Higher: faster on a CPU. Lower: leaves cores to others; on a GPU 1 is enough.
@@ -60,11 +71,11 @@ class Compute(Section):
     gradient_checkpointing: Annotated[
         Checkpointing, Off(False), HeaderField("ss_gradient_checkpointing")
     ] = False
-    """Which activations are computed again on the way back instead of being kept.
+    """Which activations are recomputed in the backward pass instead of stored.
 
     `true`: those of every block, which saves most of their memory (SDXL at 1024: 5.3 → 0.5 GiB)
     and costs about a third more time. `feed_forward`: those of the feed-forward layers, the best
-    trade where memory is short by little (5.3 → 3.2 GiB, an eighth more time).
+    trade where only a little memory is missing (5.3 → 3.2 GiB, an eighth more time).
     With: `train.batch_size`, `prepare.resolution`.
     Source: Chen et al. 2016, arXiv:1604.06174; figures counted by this project.
     """

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Off, Section
+from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Off, Section, Short
 
 Manifest = Annotated[
     str,
@@ -18,7 +18,9 @@ Manifest = Annotated[
 class Dataset(Section):
     """Which pictures (a hash; params.yaml says where they lie) and which words go with them."""
 
-    manifest: Manifest = "unpinned"
+    manifest: Annotated[Manifest, Short("the data's hash; `lora-recipes pin` writes it")] = (
+        "unpinned"
+    )
     """The hash of the data that this recipe is meant for, or `unpinned`.
 
     With: `lora-recipes pin` writes it. If the data differ from it, the dataset stage fails and
@@ -26,7 +28,7 @@ class Dataset(Section):
     Source: this project.
     """
 
-    trigger: Annotated[Name, Off("none")] = "none"
+    trigger: Annotated[Name, Off("none"), Short("the word for your subject")] = "none"
     """The word that will stand for the subject, or `none`.
 
     A rare word is best: one that the base model has no picture of.
@@ -35,14 +37,16 @@ class Dataset(Section):
     Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2.
     """
 
-    class_word: Annotated[Name, Off("none")] = "none"
+    class_word: Annotated[Name, Off("none"), Short("what kind of thing it is")] = "none"
     """What kind of thing the subject is (dog, toy, person), or `none`.
 
     With: fills `{class_word}` in `dataset.template` and `sample.prompts`.
     Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2.
     """
 
-    template: Name = "a photo of {trigger} {class_word}"
+    template: Annotated[Name, Short("the caption of images without one")] = (
+        "a photo of {trigger} {class_word}"
+    )
     """The caption of images that have none of their own.
 
     With: may use `{trigger}` and `{class_word}`. Not used for an image with a caption file, a
@@ -50,14 +54,16 @@ class Dataset(Section):
     Source: diffusers, examples/dreambooth/README_sdxl.md (`--instance_prompt`).
     """
 
-    heldout: Annotated[Folder, Off("none")] = "none"
+    heldout: Annotated[Folder, Off("none"), Short("sub-folder of pictures never trained on")] = (
+        "none"
+    )
     """The sub-folder with pictures of the subject that are never trained on, or `none`.
 
     With: gives the metrics "did it learn?"; absent, they are absent too.
     Source: spacepxl/demystifying-sd-finetuning (held-out loss).
     """
 
-    others: Annotated[Folder, Off("none")] = "none"
+    others: Annotated[Folder, Off("none"), Short("sub-folder of pictures of other things")] = "none"
     """The sub-folder with pictures of other things, never trained on, or `none`.
 
     With: gives the metrics "did it forget?"; absent, they are absent too.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from lora_recipes.recipe.sections.section import Section
+from lora_recipes.recipe.sections.section import Section, Short
 
 
 class Encode(Section):
     """How pictures become latents. Done once, before training."""
 
-    vae_precision: Literal["fp32", "fp16"] = "fp32"
+    vae_precision: Annotated[Literal["fp32", "fp16"], Short("fp32 or fp16")] = "fp32"
     """The precision of the autoencoder.
 
     `fp16` halves its memory and time. With SDXL's own VAE it overflows to NaN.

@@ -6,13 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, HeaderField, Section
+from lora_recipes.recipe.sections.section import Advised, HeaderField, Section, Short
 
 
 class Lora(Section):
     """The shape of the adapter: W + alpha / rank · up · down, with W frozen."""
 
-    rank: Annotated[int, Field(ge=1, le=1024), Advised(4, 128), HeaderField("ss_network_dim")] = 128
+    rank: Annotated[
+        int,
+        Field(ge=1, le=1024),
+        Advised(4, 128),
+        HeaderField("ss_network_dim"),
+        Short("the file grows with it"),
+    ] = 128
     """The inner width of the two matrices beside each weight.
 
     Higher: can hold more detail; file size, memory and the risk of overfitting grow linearly.
@@ -21,7 +27,12 @@ class Lora(Section):
     Source: Hu et al. 2021, arXiv:2106.09685; default and range: Segmind.
     """
 
-    alpha: Annotated[float, Field(gt=0, le=4096), HeaderField("ss_network_alpha")] = 128.0
+    alpha: Annotated[
+        float,
+        Field(gt=0, le=4096),
+        HeaderField("ss_network_alpha"),
+        Short("strength: alpha / rank"),
+    ] = 128.0
     """The strength of the update: it is multiplied by alpha / rank.
 
     Higher: learns faster, like a higher learning rate. Lower: slower; dividing alpha by k wants
@@ -30,7 +41,9 @@ class Lora(Section):
     Source: Hu et al. 2021, arXiv:2106.09685, section 4.1; the default is assumed, not published.
     """
 
-    targets: Literal["attention", "transformer"] = "attention"
+    targets: Annotated[Literal["attention", "transformer"], Short("attention or transformer")] = (
+        "attention"
+    )
     """Which weights of the UNet get an adapter.
 
     `attention`: the query, key, value and output matrices (560 modules in SDXL). `transformer`:

@@ -30,7 +30,13 @@ class Adafactor(Section):
     """
 
     warmup_init: Annotated[
-        bool, Off(False), BelongsTo("train.adafactor.relative_step", (True,))
+        bool,
+        Off(False),
+        BelongsTo(
+            "train.adafactor.relative_step",
+            (True,),
+            fix="write `relative_step: true` and `learning_rate: auto`",
+        ),
     ] = False
     """Whether the optimizer's own step size starts near 0 and rises.
 
@@ -47,7 +53,10 @@ class Adafactor(Section):
     """
 
     eps: Annotated[
-        tuple[Tiny, Tiny], Field(strict=False), Allowed("two numbers above 0 up to 1")
+        tuple[Tiny, Tiny],
+        Field(strict=False),
+        Allowed("two numbers above 0 up to 1"),
+        BelongsTo("train.adafactor.scale_parameter", (True,), position=1),
     ] = (
         1e-30,
         1e-3,

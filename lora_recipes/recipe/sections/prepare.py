@@ -11,6 +11,7 @@ from lora_recipes.recipe.sections.section import (
     Pixels,
     Section,
     Seed,
+    Short,
     Size,
 )
 
@@ -21,6 +22,7 @@ class Prepare(Section):
     resolution: Annotated[
         Pixels | Size,
         Allowed("a whole number from 64 to 4,096, a multiple of 8, or [width, height] of such"),
+        Short("a number, or [width, height]"),
     ] = 1024
     """The size that is trained on: one number for squares, or [width, height].
 
@@ -31,7 +33,7 @@ class Prepare(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    crop: Literal["none", "center", "random"] = "none"
+    crop: Annotated[Literal["none", "center", "random"], Short("none, center or random")] = "none"
     """What happens to pictures of another shape than `prepare.resolution`.
 
     `none`: they are an error that names them. `center`: the middle is kept. `random`: a place

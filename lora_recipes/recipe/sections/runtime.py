@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Section
+from lora_recipes.recipe.sections.section import Section, Short
 
 
 class Runtime(Section):
     """How a run behaves on this machine. Changes no byte of any output; only in params.yaml."""
 
-    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    workers: Annotated[int, Field(ge=0, le=256), Short("processes that prepare data")] = 0
     """Processes that prepare data beside the training. 0: none.
 
     Higher: helps where reading is slow. Lower: less memory.
@@ -20,7 +20,11 @@ class Runtime(Section):
     Source: torch.utils.data.DataLoader.
     """
 
-    processes: Annotated[int, Field(ge=1, le=1024)] = 1
+    processes: Annotated[
+        int,
+        Field(ge=1, le=1024),
+        Short("that train together here; together they divide gradient_accumulation"),
+    ] = 1
     """Processes that train together on each machine; each takes a GPU of its own, if it uses one.
 
     Higher: a step's micro-batches are worked on side by side. Lower: less memory.
@@ -30,7 +34,7 @@ class Runtime(Section):
     Source: this project, docs/multi-process.md; torch.distributed.
     """
 
-    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    nodes: Annotated[int, Field(ge=1, le=1024), Short("machines")] = 1
     """Machines that train together, each with `runtime.processes`.
 
     Higher: a step's micro-batches are worked on side by side. Lower: nothing goes over a network.
@@ -39,7 +43,7 @@ class Runtime(Section):
     Source: this project, docs/multi-process.md; torch.distributed.
     """
 
-    checkpoint_every: Annotated[int, Field(ge=1, le=10_000_000)] = 50
+    checkpoint_every: Annotated[int, Field(ge=1, le=10_000_000), Short("optimizer steps")] = 50
     """Optimizer steps between two checkpoints.
 
     Higher: less writing. Lower: less is lost when the run is cut off.
@@ -47,7 +51,7 @@ class Runtime(Section):
     Source: this project.
     """
 
-    log_every: Annotated[int, Field(ge=1, le=10_000_000)] = 10
+    log_every: Annotated[int, Field(ge=1, le=10_000_000), Short("optimizer steps")] = 10
     """Optimizer steps between two lines or updates of progress.
 
     Higher: calmer, a little quicker on a GPU. Lower: news sooner.
@@ -55,7 +59,9 @@ class Runtime(Section):
     Source: this project.
     """
 
-    progress: Literal["auto", "bar", "plain", "off"] = "auto"
+    progress: Annotated[
+        Literal["auto", "bar", "plain", "off"], Short("auto, bar, plain or off")
+    ] = "auto"
     """How progress is shown: a bar in a terminal and plain lines elsewhere (`auto`), or fixed.
 
     With: `runtime.log_every`; the bytes are the same.

@@ -6,21 +6,38 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, Allowed, Name, Off, Section, Seed, Size
+from lora_recipes.recipe.sections.section import (
+    Advised,
+    Allowed,
+    BelongsTo,
+    Name,
+    Off,
+    Section,
+    Seed,
+    Short,
+    Size,
+)
 
 
 class Sample(Section):
     """The pictures that show what was learned: base beside adapter, every prompt × every seed."""
 
-    prompts: Annotated[tuple[Name, ...], Field(strict=False), Allowed("a list of texts")] = ()
-    """What to draw, a list of texts. An empty list draws nothing.
+    prompts: Annotated[
+        tuple[Name, ...],
+        Field(strict=False),
+        Allowed("a list of texts"),
+        Short("a list; {trigger} and {class_word} are filled in"),
+    ] = ()
+    """What to generate, a list of texts. An empty list generates nothing.
 
     With: may use `{trigger}` and `{class_word}`; time grows with prompts × seeds × adapters
     (`train.snapshots` adds some).
     Source: this project; think of prompts that no caption holds, to see what carries over.
     """
 
-    negative_prompt: Annotated[str, Off("")] = ""
+    negative_prompt: Annotated[
+        str, Off(""), BelongsTo("sample.guidance", above=1, fix="raise sample.guidance")
+    ] = ""
     """What the pictures should not show. Empty is SDXL's own unconditional embedding.
 
     With: has an effect where `sample.guidance` is above 1.
@@ -30,7 +47,7 @@ class Sample(Section):
     seeds: Annotated[
         tuple[Seed, ...], Field(strict=False, min_length=1), Allowed("a list of whole numbers")
     ] = (0,)
-    """Where each picture's noise starts, a list; each prompt is drawn once per seed.
+    """Where each picture's noise starts, a list; each prompt is used once per seed.
 
     With: base and adapter start from the same noise, so that they can be compared.
     Source: this project.
@@ -53,14 +70,14 @@ class Sample(Section):
     """
 
     strength: Annotated[float, Field(ge=0, le=4), Advised(0, 1.5)] = 1.0
-    """How much of the adapter is added when drawing. 1 is as trained.
+    """How much of the adapter is added when generating. 1 is as trained.
 
-    Higher: more of the subject, fewer of the prompt's wishes. Lower: less; 0 is the base model.
+    Higher: more of the subject, follows the prompt less. Lower: less; 0 is the base model.
     With: the same number that other programs call the LoRA's weight.
     Source: ComfyUI, A1111 (LoRA weight).
     """
 
-    size: Size | Literal["auto"] = "auto"
+    size: Annotated[Size | Literal["auto"], Short("[width, height], or auto")] = "auto"
     """[width, height] of the pictures, or `auto` for the size that was trained on.
 
     Higher: more detail and more time. Lower: quicker; far from the trained size, both are worse.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -55,7 +56,7 @@ class Off:
 
     A key at its `Off` value is not there: identity, header, hashes and resolved.yaml leave it out,
     so a new key moves nobody's adapter. It is a constant of the key, not its default, and may
-    never change (`tests/recipe/test_identity.py` holds the list).
+    never change (`tests/recipe/keys.py` holds the list).
     """
 
     value: bool | int | float | str | tuple[object, ...]
@@ -63,20 +64,44 @@ class Off:
 
 @dataclass(frozen=True)
 class BelongsTo:
-    """A key that has a meaning only while another one has one of certain values.
+    """A key that has a meaning only while another one has a certain value.
 
-    Otherwise it must stay at its default, and it is not there, as if it were `Off`.
+    Otherwise it must stay at its default (a rule, made of this), and it is not there, as if it
+    were `Off`. On a sub-section, it holds for all keys under it. Give `values`, `but` or `above`.
     """
 
     key: str
     """Dotted: `train.scheduler`."""
 
-    values: tuple[bool | int | float | str, ...]
+    values: tuple[bool | int | float | str, ...] = ()
+    """The other key has one of these."""
+
+    but: tuple[bool | int | float | str, ...] = ()
+    """The other key has any value but these."""
+
+    above: float | None = None
+    """The other key is a number above this."""
+
+    fix: str = ""
+    """What makes the other key fit, where `write `scheduler: cosine`` and the like say too little.
+    """
+
+    position: int | None = None
+    """The item that belongs, where the key is a list of several. The others do not."""
+
+    def met_by(self, value: Any) -> bool:
+        """Whether the other key's plain value is such a one."""
+        if self.above is not None:
+            return bool(value > self.above)
+        return value in self.values if self.values else value not in self.but
 
 
 @dataclass(frozen=True)
 class HeaderField:
-    """The field of the adapter's header in which other tools look for the value."""
+    """A field of the adapter's header in which other tools look for the value, as text.
+
+    A key that is not there has none. Source: kohya-ss/sd-scripts, train_network.py.
+    """
 
     name: str
 
@@ -86,6 +111,25 @@ class Short:
     """The few words beside the key in params.yaml."""
 
     text: str
+
+
+Declared = TypeVar("Declared", Advised, BelongsTo, Off, Short)
+
+
+def first_of(info: FieldInfo, kind: type[Declared]) -> Declared | None:
+    """A field's declaration of one kind: its `Off`, its `BelongsTo`, …"""
+    return next((item for item in info.metadata if isinstance(item, kind)), None)
+
+
+def section_of(info: FieldInfo) -> type[Section] | None:
+    """The section that a field holds, or None where it holds a value."""
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def plain_value(value: Any) -> Any:
+    """A value as YAML would hold it."""
+    return [plain_value(item) for item in value] if isinstance(value, tuple) else value
 
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

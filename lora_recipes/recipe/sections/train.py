@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lora_recipes.recipe.sections.optimizers import Adafactor, Adamw
-from lora_recipes.recipe.sections.section import Advised, BelongsTo, HeaderField, Off, Section, Seed
+from lora_recipes.recipe.sections.section import (
+    Advised,
+    BelongsTo,
+    HeaderField,
+    Off,
+    Section,
+    Seed,
+    Short,
+)
 
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -24,7 +32,12 @@ Scheduler = Literal[
 class Train(Section):
     """How long to train, and how the learning rate moves."""
 
-    repeats: Annotated[int, Field(ge=1, le=100_000), Advised(30, 120)] = 80
+    repeats: Annotated[
+        int,
+        Field(ge=1, le=100_000),
+        Advised(30, 120),
+        Short("how often an epoch shows each image"),
+    ] = 80
     """How often each image is seen in an epoch.
 
     Higher: learns longer; too long, and the adapter copies its images. Lower: quicker, looser.
@@ -33,16 +46,22 @@ class Train(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = 1
-    """How often the whole data (with repeats) are gone through, or `auto` if `train.steps` says it.
+    epochs: Annotated[
+        Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"],
+        Short("a number, or auto with steps"),
+    ] = 1
+    """Passes over the whole data (with repeats), or `auto` if `train.steps` gives the length.
 
     Higher: learns longer; too long, and the adapter copies its images. Lower: quicker, looser.
     With: `train.repeats`. Exactly one of `train.epochs` and `train.steps` is a number.
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    steps: Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"] = "auto"
-    """So many optimizer steps exactly, going round the data, or `auto` if `train.epochs` says it.
+    steps: Annotated[
+        Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"],
+        Short("a number, or auto with epochs"),
+    ] = "auto"
+    """Exactly so many optimizer steps, or `auto` if `train.epochs` gives the length.
 
     Higher: learns longer. Lower: quicker.
     With: each step sees `train.batch_size` × `train.gradient_accumulation` images. Exactly one of
@@ -73,6 +92,7 @@ class Train(Section):
         Advised(1e-6, 1e-2),
         HeaderField("ss_learning_rate"),
         HeaderField("ss_unet_lr"),
+        Short("a number, or auto with relative_step"),
     ] = 1e-4
     """The peak learning rate, per optimizer step, or `auto` if the optimizer finds it itself.
 
@@ -81,7 +101,11 @@ class Train(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
-    scheduler: Annotated[Scheduler, HeaderField("ss_lr_scheduler")] = "constant"
+    scheduler: Annotated[
+        Scheduler,
+        HeaderField("ss_lr_scheduler"),
+        Short("constant, constant_with_warmup, linear, cosine, …"),
+    ] = "constant"
     """How the learning rate moves from step to step.
 
     `constant`: not at all. `constant_with_warmup`: after a ramp, not at all. `linear`: ramp, then
@@ -93,7 +117,13 @@ class Train(Section):
     """
 
     warmup_steps: Annotated[
-        int, Field(ge=0, le=10_000_000), Off(0), HeaderField("ss_lr_warmup_steps")
+        int,
+        Field(ge=0, le=10_000_000),
+        Off(0),
+        BelongsTo(
+            "train.scheduler", but=("constant",), fix="write `scheduler: constant_with_warmup`"
+        ),
+        HeaderField("ss_lr_warmup_steps"),
     ] = 0
     """The optimizer steps of a linear ramp from 0 to the peak. 0 is no ramp.
 
@@ -120,7 +150,9 @@ class Train(Section):
     Source: transformers, optimization.py.
     """
 
-    optimizer: Annotated[Literal["adafactor", "adamw"], HeaderField("ss_optimizer")] = "adafactor"
+    optimizer: Annotated[
+        Literal["adafactor", "adamw"], HeaderField("ss_optimizer"), Short("adafactor or adamw")
+    ] = "adafactor"
     """The rule that turns gradients into steps.
 
     `adafactor`: hardly any memory of its own, clips its own updates. `adamw`: two numbers of
@@ -144,6 +176,7 @@ class Train(Section):
         Advised(0.5, 2, also=(0,)),
         Off(0.0),
         HeaderField("ss_max_grad_norm"),
+        Short("0 is off"),
     ] = 0.0
     """Gradients whose global norm is larger are scaled down to it. 0: they are not clipped.
 
@@ -153,7 +186,12 @@ class Train(Section):
     """
 
     noise_offset: Annotated[
-        float, Field(ge=0, le=1), Advised(0, 0.5), Off(0.0), HeaderField("ss_noise_offset")
+        float,
+        Field(ge=0, le=1),
+        Advised(0, 0.5),
+        Off(0.0),
+        HeaderField("ss_noise_offset"),
+        Short("0 is off"),
     ] = 0.0
     """Noise that is the same over a whole channel of a picture is added, with this strength.
 
@@ -163,7 +201,12 @@ class Train(Section):
     Source: Segmind; N. Guttenberg, "Diffusion With Offset Noise" (crosslabs.org, 2023).
     """
 
-    snapshots: Annotated[tuple[Fraction, ...], Field(strict=False), Off(())] = ()
+    snapshots: Annotated[
+        tuple[Fraction, ...],
+        Field(strict=False),
+        Off(()),
+        Short("such as [0.25, 0.5, 0.75]"),
+    ] = ()
     """Parts of the training after which the adapter is kept too, such as [0.25, 0.5, 0.75].
 
     With: the report shows pictures of each; the best epoch is often not the last. Ascending,

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import Example, load_moments, load_text
+from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Sample, Stream
 from lora_recipes.train.data.transfer import send
-from lora_recipes.train.data.turns import Turns
 
 KEPT_IN_MEMORY = 2**30
 """Bytes. Encoded pictures that need more in all are read again for each sample."""
@@ -33,7 +33,7 @@ class Batch:
     and counts for nothing."""
     positions: tuple[tuple[int, int], ...]
     """[B] (epoch, index) of each sample: all that its draws depend on."""
-    share: float
+    weight: float
     """How much the batch counts in its optimizer step; 1 in every full window."""
     mean_BCHW: Tensor
     """The VAE posterior's mean, float32."""
@@ -81,7 +81,7 @@ class Pictures:
         """The paths of the images behind some samples, each once, in order."""
         return list(dict.fromkeys(self.images[sample.image].path for sample in samples))
 
-    def batch(self, samples: Sequence[Sample], number: int = 0, share: float = 1.0) -> Batch:
+    def batch(self, samples: Sequence[Sample], number: int = 0, weight: float = 1.0) -> Batch:
         """The encoded pictures of some samples, stacked."""
         images = [self.images[sample.image] for sample in samples]
         moments = [self._load(load_moments, image.moments) for image in images]
@@ -89,7 +89,7 @@ class Pictures:
         return Batch(
             number=number,
             positions=tuple(sample.position for sample in samples),
-            share=share,
+            weight=weight,
             mean_BCHW=torch.stack([mean for mean, _ in moments]),
             std_BCHW=torch.stack([std for _, std in moments]),
             tokens_BLD=torch.stack([tokens for tokens, _ in texts]),
@@ -118,45 +118,28 @@ class StreamBatches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         there = min(number, len(self) - 1)
-        return self.pictures.batch(self.stream.batch(there), number, self.stream.share(there))
+        return self.pictures.batch(self.stream.batch(there), number, self.stream.weight(there))
 
 
-class BatchLoader:
-    """A process's batches in order, going on where a checkpoint says.
+def load(
+    pictures: Pictures, schedule: RankSchedule, first: int = 0, workers: int = 0
+) -> Iterator[Batch]:
+    """One process's batches in order.
 
-    Lightning resumes a loader that has `state_dict` and `load_state_dict`; without `__len__` too
-    it would fetch one batch ahead and silently skip it after a resume. The length is that of the
-    whole training, resumed or not, because Lightning counts on from the checkpoint's batch.
+    Args:
+        pictures: what the stream's samples are of.
+        schedule: which of the stream's batches are this process's.
+        first: the batch of the stream to begin with, the first of a round: 0, or where a
+            checkpoint was taken.
+        workers: how many processes read ahead; 0 reads here.
     """
-
-    def __init__(self, pictures: Pictures, turns: Turns, workers: int) -> None:
-        self.dataset = StreamBatches(pictures, turns.stream)
-        self.turns = turns
-        self.workers = workers
-        self.handed_out = 0
-
-    def __len__(self) -> int:
-        return self.turns.rounds
-
-    def __iter__(self) -> Iterator[Batch]:
-        loader = DataLoader(
-            self.dataset,
-            batch_size=None,
-            sampler=self.turns.numbers(self.handed_out),
-            num_workers=self.workers,
-            collate_fn=_as_it_is,
-        )
-        for batch in loader:
-            self.handed_out = self.turns.round_of(batch.number).stop
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """How many batches all processes have been given."""
-        return {"handed_out": self.handed_out}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after so many batches."""
-        self.handed_out = state["handed_out"]
+    yield from DataLoader(
+        StreamBatches(pictures, schedule.stream),
+        batch_size=None,
+        sampler=schedule.numbers(first),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+    )
 
 
 def _as_it_is(batch: Batch) -> Batch:

@@ -1,17 +1,21 @@
 """Which sample comes when: the samples of all epochs as one stream, cut into batches and steps.
 
 Every epoch is its own seeded order of images × repeats. Epochs cut neither batches nor
-accumulation windows, so each image is seen exactly as often as the recipe says.
+accumulation windows, so each image is seen exactly as often as the recipe says. How many batches
+and steps that makes, `recipe/counts.py` says: `plan` asks the same function.
+
+What the training asks of a stream: `batches`, `batch(n)`, `weight(n)`, `step_of(n)` and `steps`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from lora_recipes.diffusion import draws
+from lora_recipes.recipe import counts
+from lora_recipes.recipe.sections.train import Train
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,26 @@ class Stream:
     """Batches of one optimizer step."""
     seed: int
 
+    @classmethod
+    def of(cls, repeats: Sequence[int], train: Train) -> Stream:
+        """The stream of a recipe.
+
+        Args:
+            repeats: [pictures] how often each picture's own folder repeats it, mostly 1.
+            train: the section of the recipe.
+        """
+        return cls(
+            repeats=tuple(own * train.repeats for own in repeats),
+            samples=counts.count(repeats, train).samples,
+            batch_size=train.batch_size,
+            accumulation=train.gradient_accumulation,
+            seed=train.seed,
+        )
+
+    @cached_property
+    def _counts(self) -> counts.Counts:
+        return counts.cut(self.repeats, self.samples, self.batch_size, self.accumulation)
+
     @cached_property
     def epoch_length(self) -> int:
         """Samples of one epoch."""
@@ -54,12 +78,12 @@ class Stream:
     @property
     def batches(self) -> int:
         """How many batches there are; the last may be smaller."""
-        return math.ceil(self.samples / self.batch_size)
+        return self._counts.batches
 
     @property
     def steps(self) -> int:
         """How many optimizer steps there are; the last may hold fewer samples."""
-        return math.ceil(self.samples / self.window)
+        return self._counts.steps
 
     def sample(self, index: int) -> Sample:
         """The sample at a place of the stream."""
@@ -88,7 +112,7 @@ class Stream:
         """The epoch of a step's last sample."""
         return (min((step + 1) * self.window, self.samples) - 1) // self.epoch_length
 
-    def share(self, number: int) -> float:
+    def weight(self, number: int) -> float:
         """How much a batch counts in its step, against an equal part: 1 in every full window.
 
         In a last window that holds fewer samples, each sample counts for as much more, so that

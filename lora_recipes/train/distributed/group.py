@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 import lightning
 import torch
-from lightning.pytorch.plugins.environments import (
+from lightning.fabric.plugins import Precision
+from lightning.fabric.plugins.environments import (
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
@@ -20,7 +21,7 @@ from lightning.pytorch.plugins.environments import (
 from torch import Tensor, distributed
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.train.distributed.world import LEADER, World
+from lora_recipes.train.distributed.ranks import MAIN_PID, World
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 """Lightning's word for each of torch's devices."""
@@ -32,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 class LostProcess(UserError):
-    """Another process of the training has ended, so that this one cannot go on."""
+    """Another process of the training has ended, so that this one cannot continue."""
 
 
 def own_device(world: World, device: torch.device) -> torch.device:
@@ -64,27 +65,32 @@ def environment(world: World) -> Any:
     return LightningEnvironment()
 
 
-def join(world: World, device: torch.device) -> None:
-    """Start the other processes of this machine, unless something else did, and find them all.
+def launch(world: World, device: torch.device, precision: Precision) -> lightning.Fabric:
+    """Start the other processes of this machine, unless something else did, and join them all.
+
+    Args:
+        world: which processes there are.
+        device: of this process.
+        precision: how losses become gradients, and gradients steps.
 
     Raises:
         UserError: process 0 cannot be reached.
     """
-    if world.size == 1:
-        return
-    # Otherwise Lightning would set the threads from the machine's cores, and with them the bytes.
-    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-    if not world.launcher:
-        _prepare_to_start(world)
+    if world.size > 1:
+        # Otherwise Lightning would set the threads from the machine's cores, and so the bytes.
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+        if not world.launcher:
+            _prepare_to_start(world)
+    fabric = lightning.Fabric(
+        accelerator=ACCELERATORS[device.type],
+        devices=world.processes,
+        num_nodes=world.nodes,
+        strategy="ddp" if world.size > 1 else "auto",
+        plugins=[environment(world), precision],
+    )
     try:
-        with quiet_lightning():
-            lightning.Fabric(
-                accelerator=ACCELERATORS[device.type],
-                devices=world.processes,
-                num_nodes=world.nodes,
-                strategy="ddp",
-                plugins=[environment(world)],
-            ).launch()
+        with _quiet_lightning():
+            fabric.launch()
     except distributed.DistError as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
         raise UserError(
@@ -94,6 +100,7 @@ def join(world: World, device: torch.device) -> None:
                 "that it can reach (docs/multi-process.md)",
             )
         ) from error
+    return fabric
 
 
 def agree(world: World, fingerprint: str) -> None:
@@ -149,44 +156,42 @@ def or_lost() -> Iterator[None]:
         raise LostProcess(
             Problem(
                 what="another process of this training ended before its time",
-                fix="its own message, if it had one, stands above; run this again: it goes on "
+                fix="its own message, if it had one, stands above; run this again: it resumes "
                 "from the last checkpoint",
             )
         ) from error
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Nothing but errors from Lightning's loggers."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _quiet_lightning() -> Iterator[None]:
+    """Nothing but errors from Lightning's logger."""
+    logger = logging.getLogger("lightning.fabric")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(before)
 
 
 def _prepare_to_start(world: World) -> None:
     """Leave no word of another launch for Lightning to find, or watch over who started this."""
     if world.local_rank > 0:
-        _end_with(int(os.environ[LEADER]))
+        _end_with(int(os.environ[MAIN_PID]))
         return
-    os.environ[LEADER] = str(os.getpid())
+    os.environ[MAIN_PID] = str(os.getpid())
     os.environ.pop("LOCAL_RANK", None)
     if world.nodes == 1:
         for name in ("NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"):
             os.environ.pop(name, None)
 
 
-def _end_with(leader: int) -> None:
+def _end_with(parent: int) -> None:
     """End this process as soon as the one that started it is gone, whatever it waits for."""
 
     def watch() -> None:
-        while os.getppid() == leader:
+        while os.getppid() == parent:
             time.sleep(LOOK_EVERY)
         os._exit(1)
 
-    threading.Thread(target=watch, name="end-with-leader", daemon=True).start()
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

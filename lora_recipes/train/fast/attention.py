@@ -16,6 +16,10 @@ import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 
+from lora_recipes.reporting import Reporter
+from lora_recipes.train.fast import known
+from lora_recipes.train.fast.step_aside import reclass
+
 
 class FastAttention(Attention):
     """diffusers' attention layer, for what SDXL uses of it."""
@@ -47,11 +51,9 @@ class FastAttention(Attention):
         return out.view(count, length, -1)
 
 
-def speed_up(unet: nn.Module) -> None:
-    """Let every plain attention layer take the short way; others stay as they are."""
-    for module in unet.modules():
-        if type(module) is Attention and _is_plain(module):
-            module.__class__ = FastAttention
+def speed_up_attention(unet: nn.Module, report: Reporter) -> None:
+    """Let every plain attention layer take the fast path; others stay as they are."""
+    reclass(unet, FastAttention, _is_plain, (known.ATTENTION, known.PROCESSOR), report)
 
 
 def _is_plain(layer: Attention) -> bool:

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from lora_recipes.train.fast.lora import FastLinear, Weights
+from lora_recipes.errors import Problem, UserError
+from lora_recipes.train.fast.linear import FastLinear, Weights
 from lora_recipes.train.optim.stacked import Stack
 
 
@@ -28,8 +30,13 @@ class StackViews:
 
         Args:
             denoiser: its LoRA layers that are no `FastLinear` keep their own weights, float32.
-            dtype: the precision of the other layers' products.
+            dtype: the dtype of the LoRA matmuls.
+
+        Raises:
+            UserError: it is not float32, and some layers can compute in nothing else.
         """
+        if dtype != torch.float32:
+            _refuse_plain_layers(denoiser)
         self._denoiser = denoiser
         self._dtype = dtype
         self._bound: list[tuple[Stack, list[tuple[Weights, str] | None]]] = []
@@ -63,3 +70,18 @@ class StackViews:
 
     def _layers(self) -> list[FastLinear]:
         return [layer for layer in self._denoiser.modules() if isinstance(layer, FastLinear)]
+
+
+def _refuse_plain_layers(denoiser: nn.Module) -> None:
+    layers = [(path, m) for path, m in denoiser.named_modules() if isinstance(m, LoraLayer)]
+    plain = [path for path, layer in layers if not isinstance(layer, FastLinear)]
+    if plain:
+        raise UserError(
+            Problem(
+                what=f"compute.adapter_precision = base: {len(plain)} of the adapter's "
+                f"{len(layers)} layers compute in float32 only, the first of them {plain[0]}",
+                allowed="fp32",
+                fix="set compute.adapter_precision: fp32, or install the packages of "
+                "requirements.lock",
+            )
+        )

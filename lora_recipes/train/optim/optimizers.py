@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -11,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.train.optim.adafactor import Adafactor
-from lora_recipes.train.optim.stacked import StackedOptimizer
+from lora_recipes.train.optim.stacked import StackedOptimizer, Weights
 
 
 class AdamW(StackedOptimizer, torch.optim.AdamW):
@@ -19,29 +17,27 @@ class AdamW(StackedOptimizer, torch.optim.AdamW):
 
     def __init__(
         self,
-        parameters: Iterable[torch.nn.Parameter],
+        weights: Weights,
         *,
         betas: tuple[float, float],
         eps: float,
         weight_decay: float,
     ) -> None:
-        """Take over the parameters."""
+        """Take over the weights."""
         super().__init__(
-            self.weights(parameters),
+            self.stacked(weights),
             lr=1.0,
             betas=betas,
             eps=eps,
             weight_decay=weight_decay,
             fused=True,
         )
-        # A scaler that leaves the unscaling to the optimizer cannot be combined with clipping.
-        self._step_supports_amp_scaling = False
 
 
-def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> StackedOptimizer:
+def build_optimizer(weights: Weights, train: Train) -> StackedOptimizer:
     """The recipe's optimizer. Its own rate is 1: `build_schedule` multiplies the real one in.
 
-    The parameters become views of stacks: see `lora_recipes.train.optim.stacked`.
+    The weights become views of stacks: see `lora_recipes.train.optim.stacked`.
 
     Source: Shazeer and Stern 2018, arXiv:1804.04235 (Adafactor), in the semantics of
     transformers; Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW, decoupled decay).
@@ -49,14 +45,14 @@ def build_optimizer(parameters: Iterable[torch.nn.Parameter], train: Train) -> S
     if train.optimizer == "adamw":
         settings = train.adamw
         return AdamW(
-            parameters,
+            weights,
             betas=(settings.beta1, settings.beta2),
             eps=settings.eps,
             weight_decay=train.weight_decay,
         )
     chosen = train.adafactor
     return Adafactor(
-        parameters,
+        weights,
         lr=None if chosen.relative_step else 1.0,
         eps=(chosen.eps[0], chosen.eps[1]),
         clip_threshold=chosen.clip_threshold,

@@ -1,9 +1,9 @@
 """Many small weights as a few big ones, so that an optimizer's step is a few operations.
 
-SDXL's adapter is 1,120 matrices of a handful of shapes. All of one shape lie one after the other
-in one buffer, [N, *shape]; the layers keep their own weights and gradients, which are views of
-it. The optimizer, the clipping, the loss scaling and the watch over the gradients see buffers
-only. Nothing is copied in a step.
+SDXL's adapter is 1,120 matrices of a handful of shapes. All of one shape in one group of the
+optimizer lie one after the other in one buffer, [N, *shape]; the layers keep their own weights
+and gradients, which are views of it. The optimizer, the clipping, the loss scaling and the watch
+over the gradients see buffers only. Nothing is copied in a step.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+Weights = Iterable[nn.Parameter] | Iterable[dict[str, Any]]
+"""What torch's optimizers take: parameters, or groups `{"params": …, "name": …, "lr": …}`."""
 
 
 class Stack:
@@ -67,10 +70,22 @@ class StackedOptimizer(Optimizer):
 
     stacks: list[Stack]
 
-    def weights(self, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-        """Stack the parameters, and give torch's class the stacks' weights instead of them."""
-        self.stacks = stack(parameters)
-        return [one.weight for one in self.stacks]
+    _step_supports_amp_scaling = True
+    """torch's GradScaler then leaves `found_inf` with the optimizer instead of waiting for it."""
+
+    def stacked(self, weights: Weights) -> list[dict[str, Any]]:
+        """The groups with stacks' weights instead of parameters, for torch's class.
+
+        No stack holds weights of two groups, so each group may have a rate of its own.
+        """
+        given: list[Any] = list(weights)
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        stacks = [stack(group["params"]) for group in groups]
+        self.stacks = [one for of_group in stacks for one in of_group]
+        return [
+            {**group, "params": [one.weight for one in of_group]}
+            for group, of_group in zip(groups, stacks, strict=True)
+        ]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set all gradients to 0, never to None: the layers' gradients are views."""

@@ -1,0 +1,65 @@
+"""The rules of words and of folders with pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_recipes.recipe.model import Recipe
+from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.rule import Finding, rule
+from lora_recipes.recipe.words import PLACEHOLDERS, placeholders
+
+
+@rule("dataset.template")
+def template_uses_known_words(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """In `dataset.template`, braces hold `trigger` or `class_word`. That these are given is asked
+    for only if an image has no caption of its own."""
+    yield from _odd_braces("dataset.template", recipe.dataset.template, None)
+
+
+@rule("sample.prompts")
+def prompts_use_known_words(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """In `sample.prompts`, braces hold `trigger` or `class_word`."""
+    for position, prompt in enumerate(recipe.sample.prompts):
+        yield from _odd_braces("sample.prompts", prompt, position)
+
+
+@rule("sample.prompts", "dataset.trigger", moment="run")
+def prompts_need_their_trigger(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """A prompt with `{trigger}` needs `dataset.trigger`. A recipe may leave it to its user; a run
+    may not. A class word may be missing: its place stays empty."""
+    prompts = [text for text in recipe.sample.prompts if "trigger" in placeholders(text)]
+    if prompts and recipe.dataset.trigger == "none":
+        yield Finding(
+            "dataset.trigger",
+            "the word for your subject, where sample.prompts hold {trigger}",
+            "write, for example, `trigger: zwk` under dataset: in params.yaml, or give prompts "
+            "without {trigger} under sample: there",
+            f" beside sample.prompts with {{trigger}}, such as `{prompts[0]}`",
+        )
+
+
+@rule("dataset.heldout", "dataset.others")
+def heldout_and_others_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """Held-out pictures and pictures of other things lie in two folders."""
+    folder = recipe.dataset.others
+    if folder != "none" and folder == recipe.dataset.heldout:
+        yield Finding(
+            "dataset.others",
+            "another folder than dataset.heldout",
+            "put pictures of other things into a folder of their own, or write none",
+            f" beside dataset.heldout = {folder}",
+        )
+
+
+def _odd_braces(key: str, text: str, position: int | None) -> Iterator[Finding]:
+    odd = [name for name in placeholders(text) if name not in PLACEHOLDERS]
+    if odd:
+        names = ", ".join(f"{{{name}}}" for name in odd)
+        yield Finding(
+            key,
+            "{trigger} and {class_word}",
+            did_you_mean(odd[0], PLACEHOLDERS, f"take out {names}"),
+            position=position,
+        )

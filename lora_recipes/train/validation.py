@@ -1,0 +1,58 @@
+"""Did it learn, did it forget: the training's own loss on other pictures, at fixed draws."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lora_recipes.adapter.parts import Adapted
+from lora_recipes.train.data.batches import Batch, Pictures
+from lora_recipes.train.data.stream import Sample
+from lora_recipes.train.module import Denoiser, Denoising
+from lora_recipes.train.objective import Objective
+
+DRAWS = 8
+"""How often each picture is looked at, each time with other noise at another timestep."""
+
+NO_EPOCH = -1
+"""These samples belong to no epoch, so no sample of the training shares their draws."""
+
+
+def base_and_adapter(
+    denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
+) -> dict[str, float]:
+    """The mean loss of the base and of the adapter, on the same pictures, noise and timesteps.
+
+    Neither the draws nor the loss depend on what the recipe chose, so figures of different recipes
+    can be compared.
+    """
+    plain = objective.plain()
+    adapted = Adapted({"unet": denoiser.unet})
+    losses = {}
+    for name, on in (("base", False), ("adapter", True)):
+        with adapted.enabled(on):
+            losses[name] = mean_loss(denoiser, plain, pictures, batch_size)
+    return losses
+
+
+@torch.no_grad()
+def mean_loss(
+    denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
+) -> float:
+    """The mean training loss over `DRAWS` looks at each picture."""
+    device = next(denoiser.parameters()).device
+    samples = [
+        Sample(NO_EPOCH, picture * DRAWS + look, picture)
+        for picture in range(len(pictures))
+        for look in range(DRAWS)
+    ]
+    sums: list[Tensor] = []
+
+    def add(batch: Batch, loss: Tensor) -> None:
+        sums.append(loss * len(batch.positions))
+
+    training = Denoising(denoiser, objective, add).to(device)
+    for start in range(0, len(samples), batch_size):
+        batch = pictures.batch(samples[start : start + batch_size])
+        training.training_step(batch.to(device), 0)
+    return float(torch.stack(sums).cpu().double().sum()) / len(samples)
