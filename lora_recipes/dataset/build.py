@@ -11,8 +11,8 @@ from lora_recipes.dataset.captions import Caption, captions, tidy, unused
 from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
-from lora_recipes.dataset.examine import Facts, examine, version
-from lora_recipes.dataset.find import OTHER_METADATA, Entry, Found, find, folder_repeats, shown
+from lora_recipes.dataset.examine import FileFacts, examine, version
+from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, shown
 from lora_recipes.dataset.geometry import Size, shape
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
@@ -71,7 +71,7 @@ def build(
     return make(images)
 
 
-def _image(entry: Entry, facts: Facts, caption: Caption) -> Image:
+def _image(entry: DataFile, facts: FileFacts, caption: Caption) -> Image:
     return Image(
         path=entry.path,
         role=entry.role,
@@ -85,7 +85,7 @@ def _image(entry: Entry, facts: Facts, caption: Caption) -> Image:
     )
 
 
-def repeats_of(entry: Entry) -> int:
+def repeats_of(entry: DataFile) -> int:
     """How often a `N_name` folder repeats a picture. Only what is trained on is repeated."""
     named = folder_repeats(entry.path)
     return named[0] if named and entry.role == TRAIN else 1
@@ -113,7 +113,7 @@ def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
 def _tell(
     found: Found,
     images: list[Image],
-    facts: dict[str, Facts],
+    facts: dict[str, FileFacts],
     dataset: Dataset,
     report: Reporter,
 ) -> None:
@@ -193,7 +193,7 @@ def _tell_left_out(found: Found, report: Reporter) -> None:
         report.warn(f"pictures without a picture's suffix, not used: {names(hidden)}")
 
 
-def _is_picture(entry: Entry) -> bool:
+def _is_picture(entry: DataFile) -> bool:
     try:
         with entry.file.open("rb") as file:
             return sniff(file.read(32)) is not None

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_recipes.dataset.find import Entry, Found, folder_repeats, shown
+from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
 from lora_recipes.dataset.roles import OTHERS
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -89,7 +89,7 @@ def _from_files(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
     return own, problems
 
 
-def _ambiguous(folder: Path, images: list[Entry], texts: list[Entry]) -> Problem | None:
+def _ambiguous(folder: Path, images: list[DataFile], texts: list[DataFile]) -> Problem | None:
     if len(texts) > 1:
         return Problem(
             where=f"{shown(folder)}/{images[0].path}",
@@ -105,14 +105,14 @@ def _ambiguous(folder: Path, images: list[Entry], texts: list[Entry]) -> Problem
     return None
 
 
-def _by_stem(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+def _by_stem(entries: Iterable[DataFile]) -> dict[str, list[DataFile]]:
     stems = defaultdict(list)
     for entry in entries:
         stems[entry.stem].append(entry)
     return stems
 
 
-def _read(folder: Path, entry: Entry) -> tuple[str, Problem | None]:
+def _read(folder: Path, entry: DataFile) -> tuple[str, Problem | None]:
     """A whole text file; a byte order mark is no part of it."""
     try:
         return entry.file.read_bytes().decode("utf-8-sig"), None
@@ -182,7 +182,7 @@ def _metadata_line(line: str) -> tuple[str, str]:
 
 
 def _from_template(
-    folder: Path, left: list[Entry], dataset: Dataset
+    folder: Path, left: list[DataFile], dataset: Dataset
 ) -> tuple[dict[str, Caption], list[Problem]]:
     """The template's caption for the pictures that have no other.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.dataset.find import Entry, shown
+from lora_recipes.dataset.find import DataFile, shown
 from lora_recipes.errors import Problem
 
 BLOCK = 2**20
@@ -29,7 +29,7 @@ class Hashes:
     md5: str
 
 
-def hashes_of(entries: Iterable[Entry], cache: StatCache) -> dict[str, Hashes]:
+def hashes_of(entries: Iterable[DataFile], cache: StatCache) -> dict[str, Hashes]:
     """Both hashes by path, from one read of each file; untouched files are not read again.
 
     A file that cannot be read is left out: who needs its content says so.

@@ -42,14 +42,14 @@ class NotRead(Unreadable):
 
 
 @dataclass(frozen=True)
-class Picture:
+class Decoded:
     """A decoded picture."""
 
     image: Image.Image
     """Mode RGB, upright."""
 
     size: tuple[int, int]
-    """Width and height of the whole picture, upright. `image` is smaller if a look was enough."""
+    """Width and height of the whole picture, upright. `image` is smaller if a draft was enough."""
 
     format: str
     """`JPEG`, `PNG`, `WEBP`, `TIFF`, `BMP` or `AVIF`, by its bytes."""
@@ -90,8 +90,8 @@ def sniff(data: bytes) -> str | None:
 
 
 def decode(
-    data: bytes, suffix: str = "", background: str = "white", look: int | None = None
-) -> Picture:
+    data: bytes, suffix: str = "", background: str = "white", draft: int | None = None
+) -> Decoded:
     """Decode a picture's bytes.
 
     Orientation: the EXIF tag, all 8. Colours: an ICC profile is converted to sRGB. 16 bits per
@@ -101,7 +101,7 @@ def decode(
         data: the whole file.
         suffix: what the file's name ends in, to note when it lies; empty for no note.
         background: `white`, `black` or `gray`.
-        look: a look is enough: a JPEG may come at 1/2, 1/4 or 1/8 of its size, as long as no side
+        draft: a draft is enough: a JPEG may come at 1/2, 1/4 or 1/8 of its size, as long as no side
             gets shorter than so many pixels. The file is read to its end all the same, so what is
             damaged is found, in half the time; but no pixel is one of the whole picture's.
 
@@ -116,15 +116,15 @@ def decode(
         warnings.simplefilter("always")
         image = _open(data, name)
         whole = image.size
-        if look:
-            image.draft(None, (look, look))  # of all formats, only JPEG's does anything
+        if draft:
+            image.draft(None, (draft, draft))  # of all formats, only JPEG's does anything
         reduced = image.size != whole
         orientation = _load(image, name)
         notes.extend(_unusual(image, data, orientation))
         rgb = _opaque_rgb(image, BACKGROUNDS[background], notes)
     notes.extend(sorted({f"of which Pillow says: {w.message}" for w in caught if _tells(w)}))
     upright = whole[::-1] if orientation in SIDEWAYS else whole
-    return Picture(rgb, upright if reduced else rgb.size, name, tuple(notes))
+    return Decoded(rgb, upright if reduced else rgb.size, name, tuple(notes))
 
 
 def pixels_in(file: Path) -> int:

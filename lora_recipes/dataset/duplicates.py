@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lora_recipes.dataset.examine import Facts
+from lora_recipes.dataset.examine import FileFacts
 
 NEAR_GRADIENTS = 16
 """Near duplicates differ in at most so many of their 128 gradient bits …"""
@@ -34,7 +34,7 @@ class Pair:
     """The same pixels; otherwise nearly the same."""
 
 
-def alike(facts: dict[str, Facts]) -> list[Pair]:
+def alike(facts: dict[str, FileFacts]) -> list[Pair]:
     """Pairs of pictures with equal or nearly equal looks, exact ones first, sorted by path.
 
     Found are re-encoded, scaled, slightly retouched or cropped copies; not mirrored or turned ones.
@@ -49,7 +49,7 @@ def alike(facts: dict[str, Facts]) -> list[Pair]:
     return sorted(exact, key=_paths) + sorted(near, key=_paths)
 
 
-def _near(paths: list[str], facts: dict[str, Facts]) -> list[Pair]:
+def _near(paths: list[str], facts: dict[str, FileFacts]) -> list[Pair]:
     if not paths:
         return []
     bits = np.array([list(bytes.fromhex(facts[path].gradients)) for path in paths], np.uint8)

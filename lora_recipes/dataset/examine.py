@@ -17,7 +17,7 @@ from PIL import Image
 from lora_recipes.dataset import colour, decode
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
-from lora_recipes.dataset.find import UNREAD, Entry, shown
+from lora_recipes.dataset.find import UNREAD, DataFile, shown
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
@@ -26,15 +26,15 @@ from lora_recipes.reporting import Reporter
 THUMBNAIL = 16
 """Edge of the colour thumbnail by which likeness is judged, in pixels."""
 
-LOOK = 256
-"""Shortest side of a JPEG that was decoded for a look only, in pixels."""
+DRAFT = 256
+"""Shortest side of a JPEG that was decoded as a draft, in pixels."""
 
 GRID = 8
 """Edge of the grid of gradients by which likeness is judged."""
 
 
 @dataclass(frozen=True)
-class Facts:
+class FileFacts:
     """What one picture file holds."""
 
     sha256: str
@@ -44,7 +44,7 @@ class Facts:
     """Of the same bytes, as hex digits: what DVC knows the file by."""
 
     pixels: str
-    """Hash of size and pixels, of a large JPEG as they are at a look: equal for the same picture
+    """Hash of size and pixels, of a large JPEG as they are in a draft: equal for the same picture
     in two lossless files, or in two JPEGs that differ in nothing but what is written beside it."""
 
     width: int
@@ -68,17 +68,17 @@ class Facts:
 
 
 def examine(
-    folder: Path, images: list[Entry], cache: StatCache, report: Reporter
-) -> tuple[dict[str, Facts], list[Problem]]:
+    folder: Path, images: list[DataFile], cache: StatCache, report: Reporter
+) -> tuple[dict[str, FileFacts], list[Problem]]:
     """The facts of each picture by path, and the problems of those that cannot be read.
 
     Every file is read and decoded to its end, so that a damaged one is found now and not while
     training; one that has not been touched since is not read again. One picture is in memory at a
     time, or one in each process where there is so much to do that several are started.
     """
-    facts: dict[str, Facts] = {}
-    new: list[tuple[Entry, os.stat_result]] = []
-    bad: list[tuple[Entry, Unreadable]] = []
+    facts: dict[str, FileFacts] = {}
+    new: list[tuple[DataFile, os.stat_result]] = []
+    bad: list[tuple[DataFile, Unreadable]] = []
     for entry in images:
         try:
             before = entry.file.stat()
@@ -97,7 +97,7 @@ def examine(
         in_order(_examine_one, entries, processes) as results,
     ):
         for (entry, before), result in zip(new, results, strict=True):
-            if isinstance(result, Facts):
+            if isinstance(result, FileFacts):
                 facts[entry.path] = result
                 cache.put(entry.file, before, asdict(result))
             else:
@@ -106,7 +106,7 @@ def examine(
     return facts, _problems(folder, bad)
 
 
-def _examine_one(entry: Entry) -> Facts | Unreadable:
+def _examine_one(entry: DataFile) -> FileFacts | Unreadable:
     """The facts of a picture, or why there are none. Runs in other processes too."""
     try:
         return facts_of(entry.file.read_bytes(), entry.suffix)
@@ -120,10 +120,10 @@ def _closed(error: OSError) -> Unreadable:
     return Unreadable(f"cannot be read: {error.strerror or error}", "make the file readable")
 
 
-def _problems(folder: Path, bad: list[tuple[Entry, Unreadable]]) -> list[Problem]:
+def _problems(folder: Path, bad: list[tuple[DataFile, Unreadable]]) -> list[Problem]:
     """One problem a file, but one for all files of a format that is not read."""
     problems = []
-    not_read: dict[str, list[Entry]] = {}
+    not_read: dict[str, list[DataFile]] = {}
     for entry, why in bad:
         if isinstance(why, NotRead):
             not_read.setdefault(why.reason, []).append(entry)
@@ -133,7 +133,7 @@ def _problems(folder: Path, bad: list[tuple[Entry, Unreadable]]) -> list[Problem
     return problems + [_not_read(folder, reason, files) for reason, files in not_read.items()]
 
 
-def _not_read(folder: Path, reason: str, files: list[Entry]) -> Problem:
+def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
     one = len(files) == 1
     first = f"{shown(folder)}/{files[0].path}"
     example = ""
@@ -151,9 +151,9 @@ def _not_read(folder: Path, reason: str, files: list[Entry]) -> Problem:
     )
 
 
-def not_read(folder: Path, images: list[Entry]) -> list[Problem]:
+def not_read(folder: Path, images: list[DataFile]) -> list[Problem]:
     """Of the pictures whose names and first bytes tell a format that is not read; quickly."""
-    bad: list[tuple[Entry, Unreadable]] = []
+    bad: list[tuple[DataFile, Unreadable]] = []
     for entry in images:
         if entry.suffix in UNREAD:
             try:
@@ -166,16 +166,16 @@ def not_read(folder: Path, images: list[Entry]) -> list[Problem]:
     return _problems(folder, bad)
 
 
-def facts_of(data: bytes, suffix: str) -> Facts:
-    """Look at a picture and describe it. A look is enough: no pixel of it is trained on.
+def facts_of(data: bytes, suffix: str) -> FileFacts:
+    """Look at a picture and describe it. A draft is enough: no pixel of it is trained on.
 
     Raises:
         Unreadable: it is none, or damaged, unsupported or too large.
     """
-    picture = decode.decode(data, suffix, look=LOOK)
+    picture = decode.decode(data, suffix, draft=DRAFT)
     image = picture.image
     colours = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return Facts(
+    return FileFacts(
         sha256=sha256_bytes(data),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
         pixels=decode.pixel_hash(image),
@@ -201,7 +201,7 @@ def version() -> str:
     return f"{PIL.__version__} {sha256_bytes(b''.join(sources))}"
 
 
-def unseen(images: list[Entry], cache_file: Path) -> list[Entry]:
+def unseen(images: list[DataFile], cache_file: Path) -> list[DataFile]:
     """The pictures that `examine` would have to read."""
     cache = StatCache(cache_file, version())
     new = []
@@ -215,9 +215,9 @@ def unseen(images: list[Entry], cache_file: Path) -> list[Entry]:
     return new
 
 
-def _facts(cached: Any) -> Facts | None:
+def _facts(cached: Any) -> FileFacts | None:
     """Facts from the cache, or None where they are not what they should be."""
     try:
-        return Facts(**{**cached, "notes": tuple(cached["notes"])})
+        return FileFacts(**{**cached, "notes": tuple(cached["notes"])})
     except (TypeError, KeyError):
         return None

@@ -39,7 +39,7 @@ REPEATS = re.compile(r"(\d+)_(.+)")
 
 
 @dataclass(frozen=True)
-class Entry:
+class DataFile:
     """A file of the data folder."""
 
     path: str
@@ -66,10 +66,10 @@ class Entry:
 class Found:
     """The files of a data folder, each list sorted by path."""
 
-    images: list[Entry] = field(default_factory=list)
-    captions: list[Entry] = field(default_factory=list)
-    metadata: list[Entry] = field(default_factory=list)
-    others: list[Entry] = field(default_factory=list)
+    images: list[DataFile] = field(default_factory=list)
+    captions: list[DataFile] = field(default_factory=list)
+    metadata: list[DataFile] = field(default_factory=list)
+    others: list[DataFile] = field(default_factory=list)
     """Files that are neither picture nor caption."""
 
 
@@ -142,7 +142,7 @@ def role_of(path: str, dataset: Dataset) -> str:
     return TRAIN
 
 
-def _kind(found: Found, entry: Entry) -> list[Entry]:
+def _kind(found: Found, entry: DataFile) -> list[DataFile]:
     if entry.suffix in READ | UNREAD:
         return found.images
     if entry.suffix in CAPTION:
@@ -178,20 +178,20 @@ def _role_problems(dataset: Dataset) -> list[Problem]:
     return []
 
 
-def _entries(folder: Path, dataset: Dataset) -> tuple[list[Entry], list[Problem]]:
-    entries: dict[str, Entry] = {}
+def _entries(folder: Path, dataset: Dataset) -> tuple[list[DataFile], list[Problem]]:
+    entries: dict[str, DataFile] = {}
     problems = []
     for path, item in sorted(_scan(folder), key=lambda found: (found[0], found[1].path)):
         problem = _name_problem(folder, path, item, entries.get(path))
         if problem:
             problems.append(problem)
         else:
-            entries[path] = Entry(path, Path(item.path), role_of(path, dataset))
+            entries[path] = DataFile(path, Path(item.path), role_of(path, dataset))
     return list(entries.values()), problems
 
 
 def _name_problem(
-    folder: Path, path: str, item: os.DirEntry[str], twin: Entry | None
+    folder: Path, path: str, item: os.DirEntry[str], twin: DataFile | None
 ) -> Problem | None:
     try:
         path.encode("utf-8")

@@ -18,26 +18,26 @@ SHOWS_ENVIRONMENT = PAGE
 
 
 @dataclass(frozen=True)
-class Record:
+class TrainingRecord:
     """The content of out/train.json; empty where a commit has none."""
 
     figures: dict[str, Any]
     environment: dict[str, Any]
 
 
-def read_record(root: Path) -> Record:
+def read_record(root: Path) -> TrainingRecord:
     """The training's record in a project's folder."""
     try:
         values = json.loads((root / RECORD).read_text("utf-8"))
         environment = values.pop("environment", {})
     except (OSError, ValueError, AttributeError):
-        return Record({}, {})
-    return Record(values, environment)
+        return TrainingRecord({}, {})
+    return TrainingRecord(values, environment)
 
 
 def compare(
     root: Path,
-    then: Record,
+    then: TrainingRecord,
     *,
     before: Lock,
     after: Lock,
@@ -65,7 +65,9 @@ def compare(
     return tuple(outputs)
 
 
-def _judge(output: Output, root: Path, then: Record, now: Record, objects: Objects) -> Output:
+def _judge(
+    output: Output, root: Path, then: TrainingRecord, now: TrainingRecord, objects: Objects
+) -> Output:
     def found(same: bool | None, note: str = "", files: tuple[str, ...] = ()) -> Output:
         return Output(output.stage, output.path, output.then, output.now, same, note, files)
 

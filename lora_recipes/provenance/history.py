@@ -30,7 +30,7 @@ _NEXT, _OUTS = re.compile(rb"^  \S", re.MULTILINE), b"\n    outs:\n"
 
 
 @dataclass(frozen=True)
-class Says:
+class LockFacts:
     """What one version of dvc.lock or out/train.json says; empty where it says nothing."""
 
     adapter: str = ""
@@ -46,7 +46,7 @@ class Says:
     """Short hash of the recipe's identity, from the record."""
 
 
-Holds = Callable[[Says], bool]
+Predicate = Callable[[LockFacts], bool]
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,20 @@ class History:
     """Newest first."""
 
     tips: tuple[Tip, ...]
-    says: dict[str, Says]
+    says: dict[str, LockFacts]
     """By version of a file."""
 
     shallow: bool
     """Whether this clone holds a part of the history only."""
 
-    def makers(self, holds: Holds) -> list[Commit]:
+    def makers(self, holds: Predicate) -> list[Commit]:
         """The commits in which a version that holds came to be, newest first.
 
         A commit that only keeps what a parent had, as a merge does, has not made it.
         """
         return [commit for commit in self.commits if self._made(commit, holds)]
 
-    def version(self, commit: Commit, holds: Holds) -> Says:
+    def version(self, commit: Commit, holds: Predicate) -> LockFacts:
         """What the version that holds says, in a commit that made it."""
         return next(
             self.says[after]
@@ -100,11 +100,11 @@ class History:
             if after in self.says and holds(self.says[after])
         )
 
-    def standing(self, holds: Holds) -> list[Ref]:
+    def standing(self, holds: Predicate) -> list[Ref]:
         """The branches, tags and experiments at which it still is so."""
         return [tip.ref for tip in self.tips if any(map(self._holding(holds), tip.versions))]
 
-    def _made(self, commit: Commit, holds: Holds) -> bool:
+    def _made(self, commit: Commit, holds: Predicate) -> bool:
         holding = self._holding(holds)
         for file in (LOCK, RECORD):
             changes = [(old, new) for name, old, new in commit.changes if name == file]
@@ -113,7 +113,7 @@ class History:
                 return True
         return False
 
-    def _holding(self, holds: Holds) -> Callable[[str], bool]:
+    def _holding(self, holds: Predicate) -> Callable[[str], bool]:
         return lambda version: version in self.says and holds(self.says[version])
 
 
@@ -137,12 +137,12 @@ def read_history(root: Path) -> History:
     )
 
 
-def says_of(content: bytes) -> Says:
+def says_of(content: bytes) -> LockFacts:
     """What a version of either file says."""
     if content.lstrip()[:1] == b"{":
         return _says_record(content)
     outs = _outs(content, "train")
-    return Says(adapter=_md5(outs, ADAPTER), snapshots=_md5(outs, SNAPSHOTS))
+    return LockFacts(adapter=_md5(outs, ADAPTER), snapshots=_md5(outs, SNAPSHOTS))
 
 
 def output_md5(lock: bytes, stage: str, path: str) -> str:
@@ -156,15 +156,15 @@ def _outs(lock: bytes, name: str) -> bytes:
     return stage[: later.start() if later else None].partition(_OUTS)[2]
 
 
-def _says_record(content: bytes) -> Says:
+def _says_record(content: bytes) -> LockFacts:
     try:
         record = json.loads(content)
-        return Says(
+        return LockFacts(
             tensors=str(record.get("tensors_sha256", "")),
             recipe=str(record.get("recipe_sha256", "")),
         )
     except ValueError:
-        return Says()
+        return LockFacts()
 
 
 def _md5(outs: bytes, path: str) -> str:
@@ -216,7 +216,7 @@ def _tips(root: Path) -> tuple[Tip, ...]:
     )
 
 
-def _read(root: Path, versions: list[str]) -> Iterator[tuple[str, Says]]:
+def _read(root: Path, versions: list[str]) -> Iterator[tuple[str, LockFacts]]:
     """Each version's statement; answers come as `<hash> blob <size>`, newline, bytes, newline."""
     answers = _batch(root, "--batch", versions)
     place = 0

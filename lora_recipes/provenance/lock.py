@@ -18,7 +18,7 @@ MAKE_WHOLE = "check this commit out, run `dvc repro`, and commit what it changes
 
 
 @dataclass(frozen=True)
-class Stage:
+class LockedStage:
     """One stage as it last ran."""
 
     name: str
@@ -32,10 +32,10 @@ class Stage:
     """md5 by path."""
 
 
-Lock = Mapping[str, Stage]
+Lock = Mapping[str, LockedStage]
 
 
-def read_lock(root: Path) -> dict[str, Stage]:
+def read_lock(root: Path) -> dict[str, LockedStage]:
     """The stages of a project's dvc.lock, in the pipeline's order.
 
     Raises:
@@ -59,7 +59,7 @@ def read_lock(root: Path) -> dict[str, Stage]:
         ) from error
 
 
-def made_by(stages: Iterable[Stage]) -> dict[str, Stage]:
+def made_by(stages: Iterable[LockedStage]) -> dict[str, LockedStage]:
     """Which stage makes a path."""
     return {path: stage for stage in stages for path in stage.outs}
 
@@ -94,8 +94,8 @@ def contradictions(lock: Lock, names: Iterable[str]) -> list[Problem]:
     ]
 
 
-def _stage(name: str, stage: Mapping[str, Any]) -> Stage:
-    return Stage(
+def _stage(name: str, stage: Mapping[str, Any]) -> LockedStage:
+    return LockedStage(
         name=name,
         deps={entry["path"]: entry["md5"] for entry in stage.get("deps", [])},
         params=dict(stage.get("params", {}).get("resolved.yaml", {})),

@@ -22,8 +22,8 @@ from lora_recipes.provenance.history import (
     LOCK,
     Commit,
     History,
-    Holds,
-    Says,
+    LockFacts,
+    Predicate,
     read_history,
     says_of,
 )
@@ -126,7 +126,7 @@ class _Search:
         known = {says.snapshots for says in self._all_says() if says.snapshots}
         return {md5: self.objects.listing(md5) for md5 in sorted(known)}
 
-    def questions(self) -> Iterator[tuple[str, str, Holds]]:
+    def questions(self) -> Iterator[tuple[str, str, Predicate]]:
         """What to ask of the history, in order; a question costs nothing before it is asked."""
         yield BYTES, ADAPTER, lambda says: says.adapter == self.md5
         folders = {md5 for md5, files in self.listings.items() if self._snapshot(files)}
@@ -137,7 +137,7 @@ class _Search:
         if self.recipe:
             yield RECIPE, self._output_of_recipe(), lambda says: says.recipe in self.recipes
 
-    def answer(self, how: str, output: str, holds: Holds) -> Trace | None:
+    def answer(self, how: str, output: str, holds: Predicate) -> Trace | None:
         commits = self.history.makers(holds)
         if not commits and not any(map(holds, self._working_tree())):
             return None
@@ -202,11 +202,11 @@ class _Search:
                 "compared by bytes alone"
             )
 
-    def _all_says(self) -> Iterator[Says]:
+    def _all_says(self) -> Iterator[LockFacts]:
         yield from self.history.says.values()
         yield from self._working_tree()
 
-    def _working_tree(self) -> list[Says]:
+    def _working_tree(self) -> list[LockFacts]:
         files = (self.root / LOCK, self.root / RECORD)
         return [says_of(file.read_bytes()) for file in files if file.is_file()]
 

@@ -296,7 +296,7 @@ def test_a_look_finds_the_same_damage_as_the_whole_picture(progressive):
     verdicts = set()
     for length in [*range(0, len(data), len(data) // 60), len(data) - 2, len(data)]:
         whole = verdict(data[:length])
-        assert verdict(data[:length], look=60) == whole
+        assert verdict(data[:length], draft=60) == whole
         verdicts.add(whole)
     assert "(640, 480)" in verdicts
     assert any("truncated" in text for text in verdicts)
@@ -307,7 +307,7 @@ def test_a_look_at_a_large_jpeg_is_a_smaller_picture_that_knows_its_size(orienta
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = data_of(photo(800, 600), "JPEG", quality=95, exif=exif)
-    whole, look = decode(data), decode(data, look=100)
+    whole, look = decode(data), decode(data, draft=100)
     assert (whole.image.size, look.size, look.notes) == (whole.size, whole.size, whole.notes)
     assert sorted(look.image.size) == [150, 200]
     small = whole.image.resize(look.image.size, Image.Resampling.BOX)
@@ -316,7 +316,7 @@ def test_a_look_at_a_large_jpeg_is_a_smaller_picture_that_knows_its_size(orienta
 
 def test_a_look_at_anything_else_is_the_whole_picture():
     for data in (data_of(photo(800, 600)), data_of(photo(150, 90), "JPEG")):
-        look = decode(data, look=100)
+        look = decode(data, draft=100)
         assert look.image.size == look.size == decode(data).size
 
 

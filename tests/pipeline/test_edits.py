@@ -73,10 +73,6 @@ def checkpointing(project: Project) -> None:
     project.set("compute.gradient_checkpointing", True)
 
 
-def vae_precision(project: Project) -> None:
-    project.set("encode.vae_precision", "fp16")
-
-
 def class_word(project: Project) -> None:
     """No caption of the demo is made by the template, so the manifest stays as it is."""
     project.set("dataset.class_word", "figure")
@@ -127,7 +123,6 @@ ROWS = [
     (threads, ["resolve", *LATER["encode"]]),
     (precision, ["resolve", "train", "sample", "report"]),
     (checkpointing, ["resolve", "train", "sample", "report"]),
-    (vae_precision, ["resolve", *LATER["encode"]]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
     (resolution, ["resolve", *LATER["prepare"]]),
     (code_of_train, ["resolve", "train", "sample", "report"]),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from lora_recipes.cli import main
 from lora_recipes.errors import CannotTell
 from lora_recipes.formats.hashes import identity
-from lora_recipes.provenance.history import Says, read_history, says_of
+from lora_recipes.provenance.history import LockFacts, read_history, says_of
 from lora_recipes.provenance.objects import file_md5
 from lora_recipes.provenance.trace import Trace, trace
 from lora_recipes.provenance.trace_text import text
@@ -309,7 +309,7 @@ def test_this_projects_own_lock_is_read_as_a_yaml_parser_reads_it():
     content = (REPOSITORY / "dvc.lock").read_bytes()
     outs = YAML(typ="safe", pure=True).load(content)["stages"]["train"]["outs"]
     md5 = {entry["path"]: entry["md5"] for entry in outs}
-    assert says_of(content) == Says(
+    assert says_of(content) == LockFacts(
         adapter=md5["out/adapter.safetensors"], snapshots=md5["out/snapshots"]
     )
 
@@ -318,7 +318,7 @@ def test_this_projects_own_lock_is_read_as_a_yaml_parser_reads_it():
     "content", [b"", b"{", b"{}", b"[]", b"stages: {}\n", b'{"a": 1}', b"\xff"]
 )
 def test_a_lock_or_record_of_another_form_says_nothing(content: bytes):
-    assert says_of(content) == Says()
+    assert says_of(content) == LockFacts()
 
 
 def test_an_older_lock_without_the_hashs_kind_is_read(project: Trained):
