@@ -8,6 +8,12 @@ from lora_recipes.base.components import Located
 from lora_recipes.base.folder import read_json
 from lora_recipes.errors import Problem, UserError
 
+TOKENS = 77
+"""The length of CLIP's text window, its start and end token included.
+
+Source: Radford et al. 2021, arXiv:2103.00020, section 2.4.
+"""
+
 
 @dataclass(frozen=True)
 class Facts:

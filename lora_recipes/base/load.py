@@ -22,15 +22,13 @@ from transformers import (
 
 from lora_recipes.base import components
 from lora_recipes.base.components import Component, Located
+from lora_recipes.base.facts import TOKENS
 from lora_recipes.base.fill import load_weights
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.locate import locate
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.base import Base
-
-TOKENS = 77
-"""The length of CLIP's text window, its start and end token included."""
 
 
 @dataclass(frozen=True)
