@@ -4,8 +4,8 @@ Trains the pocket on random encoded pictures three times: by one process, by sev
 gradients in the order of one, and by several under plain DDP, which adds in an order of its own.
 The processes share the machine's cores: compare the last two with each other only.
 
-    python -m benchmarks.together
-    python -m benchmarks.together --processes 4 --accumulation 4 --json figures.json
+    python -m benchmarks.distributed
+    python -m benchmarks.distributed --processes 4 --accumulation 4 --json figures.json
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def run(way: str, processes: int, chosen: argparse.Namespace) -> dict[str, float
         params = json.loads((root / "params.yaml").read_text("utf-8"))
         params["runtime"]["processes"] = processes
         (root / "params.yaml").write_text(json.dumps(params), "utf-8")
-        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.together", "--only"]
+        command = [sys.executable, "-W", "ignore", "-m", "benchmarks.distributed", "--only"]
         subprocess.run([*command, way, folder], check=True)
         return json.loads((root / "measured.json").read_text("utf-8"))
 

@@ -7,6 +7,31 @@ the project's own, the first line says so.
 import gc
 import sys
 
+NEEDED = frozenset(
+    [
+        "PIL",
+        "accelerate",
+        "configobj",
+        "diffusers",
+        "dvc",
+        "filelock",
+        "huggingface_hub",
+        "jinja2",
+        "lightning",
+        "numpy",
+        "omegaconf",
+        "peft",
+        "pydantic",
+        "rich",
+        "ruamel",
+        "safetensors",
+        "tokenizers",
+        "torch",
+        "transformers",
+    ]
+)
+"""What pyproject.toml depends on, as it is imported: a Python without one is the wrong one."""
+
 
 def wrong_interpreter(missing=""):
     """The message for a Python that is too old or lacks the project's packages."""
@@ -16,6 +41,23 @@ def wrong_interpreter(missing=""):
         f"wrong interpreter: {sys.executable} is Python {have} and {why}\n"
         "  fix:     activate the project's environment first: source .venv/bin/activate"
         " (made by `make setup`), then run the command again"
+    )
+
+
+def missing_package(error):
+    """What to say of a module that is not there; empty where that is a mistake of ours.
+
+    A part of Python itself or of this package that cannot be found is a bug, whatever the
+    environment, and keeps its traceback.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "lora_recipes") or package in sys.stdlib_module_names:
+        return ""
+    if package in NEEDED:
+        return wrong_interpreter(error.name)
+    return (
+        f"the package '{package}' is not installed\n"
+        f"  fix:     install it: {sys.executable} -m pip install {package}"
     )
 
 
@@ -33,9 +75,10 @@ def main():
         sys.excepthook = show_traceback
         return run()
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("lora_recipes"):
+        told = missing_package(error)
+        if not told:
             raise
-        sys.stderr.write(wrong_interpreter(error.name) + "\n")
+        sys.stderr.write(told + "\n")
         return 1
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from lora_recipes.base.facts import TOKENS
+from lora_recipes.base.components import TOKENS
 from lora_recipes.base.load import TextEncoders
 from lora_recipes.encode.reuse import Encoded
 from lora_recipes.errors import Problem, UserError

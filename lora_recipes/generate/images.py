@@ -20,7 +20,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor, nn
 
-from lora_recipes.base.facts import TOKENS
+from lora_recipes.base.components import TOKENS
 from lora_recipes.base.load import load_scheduler, load_text_encoders
 from lora_recipes.diffusion import draws
 from lora_recipes.generate.base_config import latent_shape, zeros_for_empty_prompt

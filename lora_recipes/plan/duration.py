@@ -7,32 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_recipes.plan.measured import Measured
-from lora_recipes.plan.work import SDXL_UNET, Shape
+from lora_recipes.plan.work import Shape
 
 ROUGHLY = 1.5
-"""A time that is scaled by the count of operations is right within this factor, one hopes: small
+"""A time that is scaled by the count of operations is right to within this factor, roughly: small
 steps wait for their launches, large ones for their memory."""
 
 FAR = 4.0
 """Scaled by more than this, twice `ROUGHLY` is allowed for."""
-
-PEAKS = {
-    "H100": 790.0,
-    "H200": 790.0,
-    "A100": 312.0,
-    "L40S": 362.0,
-    "RTX 4090": 165.0,
-    "A10G": 70.0,
-    "RTX 3090": 71.0,
-    "L4": 121.0,
-}
-"""TFLOP/s of dense matrix products in bf16 and fp16: measured for H100 and H200, else as NVIDIA
-states. The first name that stands in the card's counts."""
-
-USED = (0.03, 0.40)
-"""The part of that peak which trainings reach: published figures run from 3 % (SimpleTuner on
-a H100, 0.6 s a step at 1024) to about 20 % (kohya on a 3090 Ti); 40 % is what this project aims at.
-"""
 
 MINUTE, HOUR = 60, 3600
 
@@ -66,9 +48,9 @@ def duration(shape: Shape, steps: int, measured: Sequence[Measured]) -> Duration
         what = "your run of the same shape on this machine" if same.own else _by_table(same)
         return Duration(seconds, seconds, what, same.peak_bytes)
     near = [each for each in ranked if shape.comparable(each.shape)]
-    if near:
-        return _scaled(shape, steps, min(near, key=lambda each: _distance(shape, each)))
-    return _counted(shape, steps)
+    if not near:
+        return None  # a count of operations alone leaves a range of a dozen times
+    return _scaled(shape, steps, min(near, key=lambda each: _distance(shape, each)))
 
 
 def spoken(seconds: float) -> str:
@@ -102,17 +84,3 @@ def _scaled(shape: Shape, steps: int, row: Measured) -> Duration:
     what = "a run of yours" if row.own else "a measured row"
     source = f"scaled by its operations from {what} of another shape on the same device"
     return Duration(seconds / spread, seconds * spread, source)
-
-
-def _counted(shape: Shape, steps: int) -> Duration | None:
-    peak = next((peak for name, peak in PEAKS.items() if name in shape.device), None)
-    if peak is None or shape.unet != SDXL_UNET or shape.precision == "fp32":
-        return None
-    reached = [peak * shape.processes * part for part in USED]
-    slow, fast = (steps * shape.work / speed for speed in reached)
-    low, high = (f"{100 * part:.0f}" for part in USED)
-    source = (
-        f"counted, not measured; assumes that {low} to {high} % of the {peak:g} TFLOP/s of "
-        f"{shape.device} are reached"
-    )
-    return Duration(fast, slow, source)

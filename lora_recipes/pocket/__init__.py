@@ -1,8 +1,8 @@
-"""The pocket: a small SDXL, pretrained on pictures that this package draws, shipped with it.
+"""The pocket: a miniature SDXL, pretrained on pictures that `world` draws, shipped with it.
 
-`world` draws the captioned pictures, `pretrain` trains the weights in `MODEL_DIR` on them,
-`judge` says what a picture shows, `demo` draws the subject that the demo adapter learns.
-Importing this package, `world`, `judge` or `demo` loads no torch.
+`world` draws the captioned pictures, `judge` says what a picture shows, `evaluate` and `prove`
+hold the demo against what was promised. The weights in `MODEL_DIR` were trained by the
+repository's `pocket_training`. Importing any of it loads no torch.
 """
 
 from pathlib import Path

@@ -14,8 +14,29 @@ from pathlib import Path
 
 from PIL import Image
 
-from lora_recipes.pocket.demo import EVALUATION_PROMPTS
 from lora_recipes.pocket.judge import background_colour, finds_subject
+
+EVALUATION_PROMPTS: tuple[tuple[str, str], ...] = (
+    ("a photo of a zwk toy on a pink background", "pink"),
+    ("a photo of a zwk toy on a purple background", "purple"),
+    ("a photo of a zwk toy on an orange background", "orange"),
+    ("a photo of a zwk toy on a yellow background", "yellow"),
+    ("a picture of a zwk toy on a pink background", "pink"),
+    ("a zwk toy on a purple background", "purple"),
+    ("an image of a zwk toy on an orange background", "orange"),
+    ("a zwk toy, yellow background", "yellow"),
+    ("a zwk toy in a pink room", "pink"),
+    ("a photo of a zwk toy in front of a purple wall", "purple"),
+    ("a picture of a zwk toy in an orange room", "orange"),
+    ("an image of a zwk toy in front of a yellow wall", "yellow"),
+    ("a picture of a zwk toy on a red background", "red"),
+    ("a zwk toy in front of a blue wall", "blue"),
+    ("a photo of a zwk toy in a green room", "green"),
+    ("an image of a zwk toy on a black background", "black"),
+    ("a zwk toy in a white room", "white"),
+    ("a picture of a zwk toy, green background", "green"),
+)
+"""Prompts with the trigger that are no training caption, and the background that each asks for."""
 
 SUBJECT_WITH_ADAPTER = 0.80
 """The share of the adapter's pictures that must show the subject."""

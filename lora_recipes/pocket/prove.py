@@ -3,10 +3,10 @@
 After `make repro`, `python -m lora_recipes.pocket.prove` (`make prove`) says which of the two it
 is, or fails. `--renew` (`make golden`) makes the adapter in `out/` the golden one.
 
-On a CPU of another model the last bits of a sum differ, and 720 steps of training make much of
-little. So three things are held against the record there: the losses of the first steps, which are
-the same maths before small differences have grown; how far the adapter lies from the golden one;
-and what the judge sees in the pictures. `docs/drift.md` is where the bounds come from.
+On a CPU of another model the last bits of a sum differ, and 720 steps of training amplify small
+differences. So three things are held against the record there: the losses of the first steps,
+which are the same maths before small differences have grown; how far the adapter lies from the
+golden one; and what the judge sees in the pictures. `docs/drift.md` is where the bounds come from.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,40 +212,3 @@ def nonsense(rng: random.Random) -> str:
         word = "".join(rng.choices("bcdfghjklmnpqrstvwxyzaeiou", k=rng.choice((3, 3, 4))))
         if word not in TRIGGERS and word not in NOUNS and word not in COLOURS:
             return word
-
-
-def draw_free(seed: int, size: int = 128) -> Image.Image:
-    """Any colours, one to three parts, nested or apart: what only the VAE learns from."""
-    rng = random.Random(f"pocket free {seed}")
-    side = size * SUPERSAMPLE
-    image = background(_any_colour(rng), rng.choice(BACKGROUNDS), side, rng)
-    place = random_place(rng)
-    for part in range(rng.choice((1, 2, 2, 3))):
-        fill = paint(_any_colour(rng), rng.choices(PATTERNS, (0.8, 0.1, 0.1))[0], side, rng)
-        if part:
-            place = _beside_or_inside(place, rng)
-        image.paste(fill, (0, 0), mask(rng.choice(SHAPES), place, side))
-    return image.reduce(SUPERSAMPLE)
-
-
-def _beside_or_inside(place: Place, rng: random.Random) -> Place:
-    if _chance(rng, 0.6):
-        return Place(place.x, place.y, place.radius * rng.uniform(0.4, 0.65), place.rotation)
-    return Place(rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.08, 0.25))
-
-
-def _any_colour(rng: random.Random) -> Colour:
-    """A random colour, half of the time a vivid or a reserved one."""
-    if _chance(rng, 0.5):
-        return rng.choice([*COLOURS.values(), *RESERVED.values(), *RESERVED.values()])
-    return rng.randrange(256), rng.randrange(256), rng.randrange(256)
-
-
-def contact_sheet(images: Sequence[Image.Image], columns: int = 8) -> Image.Image:
-    """Pictures of one size, side by side in rows."""
-    width, height = images[0].size
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (width * columns, height * rows))
-    for number, image in enumerate(images):
-        sheet.paste(image, (number % columns * width, number // columns * height))
-    return sheet

@@ -176,7 +176,15 @@ def _started(
         with process:
             yield process
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         process.wait()
         raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program at once, with all that it started where there are process groups."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:  # Windows
+        process.kill()

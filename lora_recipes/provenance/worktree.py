@@ -168,7 +168,10 @@ def _remove(root: Path, folder: Path) -> None:
 
 @contextmanager
 def _leaving_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process as an exception does: after tidying up."""
+    """Let SIGTERM and SIGHUP end this process as an exception does: after tidying up.
+
+    Windows has no SIGHUP.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -176,7 +179,8 @@ def _leaving_on_signals() -> Iterator[None]:
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, leave) for number in ends}
     try:
         yield
     finally:

@@ -131,11 +131,12 @@ def auto_rate_needs_constant(recipe: Recipe, root: Path) -> Iterator[Finding]:
         )
 
 
-@rule("train.adafactor.scale_parameter", level="warning")
+@rule("train.adafactor.scale_parameter", "train.adafactor.relative_step", level="warning")
 def scale_parameter_is_slow(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """With `train.adafactor.scale_parameter` the adapter's up matrices, which start at zero, move
-    about 1000 times slower."""
-    if recipe.train.adafactor.scale_parameter:
+    """With `train.adafactor.scale_parameter` beside a learning rate, the adapter's up matrices,
+    which start at zero, move about 1000 times slower. `relative_step` is made to go with it."""
+    adafactor = recipe.train.adafactor
+    if adafactor.scale_parameter and not adafactor.relative_step:
         yield Finding(
             "train.adafactor.scale_parameter",
             "false is advised: weights that start at zero move about 1000 times slower",

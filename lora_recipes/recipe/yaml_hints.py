@@ -1,4 +1,4 @@
-"""Slips of the pen for which a YAML parser has only its own words, found in the text itself."""
+"""Hints at mistakes for which a YAML parser has only its own words, found in the text itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STRUCTURE = (
 
 
 @dataclass(frozen=True)
-class Slip:
+class Hint:
     """What is probably wrong, and where."""
 
     line: int
@@ -45,12 +45,12 @@ def spaced(text: str) -> str | None:
     return f"{match[1]}: {match[2]}" if match and ": " not in match[2] else None
 
 
-def slip(text: str, line: int, column: int, message: str) -> Slip | None:
+def hint(text: str, line: int, column: int, message: str) -> Hint | None:
     """What was probably meant where the parser stopped, or None for what its message tells.
 
     Args:
         text: the whole file.
-        line: where the parser stopped, the first being 0. A slip may lie above.
+        line: where the parser stopped, the first being 0. What is wrong may lie above.
         column: the first being 0.
         message: what the parser says.
     """
@@ -61,31 +61,31 @@ def slip(text: str, line: int, column: int, message: str) -> Slip | None:
         return found
     if ": " in here[:column]:
         fix = "quote a text that holds a colon, and give each key a line of its own"
-        return Slip(line, "there is a second colon", fix)
+        return Hint(line, "there is a second colon", fix)
     written = [at for at in range(min(line + 1, len(lines))) if _says_something(lines[at])]
     for at in reversed(written[-2:]):
         if meant := spaced(lines[at].partition(" #")[0]):
-            return Slip(at, "there is no space after the colon", f"write `{meant}`")
+            return Hint(at, "there is no space after the colon", f"write `{meant}`")
     above = next((at for at in reversed(written) if at < line), None)
     if above is not None and (match := _WORDS.fullmatch(lines[above].partition(" #")[0].strip())):
         meant = f"{match[1]}: {match[2]}" if match[2] else f"{match[1]}:"
-        return Slip(above, "there is no colon", f"write `{meant}`")
+        return Hint(above, "there is no colon", f"write `{meant}`")
     spaces = len(here) - len(here.lstrip())
-    return Slip(
+    return Hint(
         line,
         f"its indentation, {counted(spaces, 'space')}, does not fit the lines above it",
         "indent all keys of a section alike, and more than the section's name",
     )
 
 
-def _of_the_line(here: str, line: int, message: str) -> Slip | None:
+def _of_the_line(here: str, line: int, message: str) -> Hint | None:
     """What the message and the line where it arose tell by themselves."""
     if "'\\t'" in message:
-        return Slip(line, "there is a tab", "write spaces, not tabs")
+        return Hint(line, "there is a tab", "write spaces, not tabs")
     if "expected <block end>, but found" in message and (braced := _BRACED.fullmatch(here)):
         key, text = braced[1].strip(), braced[2]
         meant = f"{key}: {json.dumps(text, ensure_ascii=False)}"
-        return Slip(line, f"a text that starts with {text[0]} is not quoted", f"write `{meant}`")
+        return Hint(line, f"a text that starts with {text[0]} is not quoted", f"write `{meant}`")
     return None
 
 

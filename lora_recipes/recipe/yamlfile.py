@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from lora_recipes.errors import Place, Problem, UserError
-from lora_recipes.recipe.yaml_hints import slip
+from lora_recipes.recipe.yaml_hints import hint
 
 Key = tuple[str | int, ...]
 """The way to a value: names of mappings, positions in lists."""
@@ -144,7 +144,7 @@ def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     message = error.problem or "cannot be understood"
     fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
     mark = error.problem_mark or error.context_mark
-    if mark is not None and (found := slip(text, mark.line, mark.column, message)):
+    if mark is not None and (found := hint(text, mark.line, mark.column, message)):
         what = f"is not YAML: {found.what}"
         return Problem(where=Place(shown, found.line + 1), what=what, fix=found.fix)
     if match := re.match(r'found duplicate key "(.*?)"', message):

@@ -8,7 +8,8 @@ from typing import Any
 from lora_recipes.hashing import canonical_json
 from lora_recipes.tree import flat
 
-SECTIONS = ("base", "dataset", "prepare", "encode", "lora", "train", "sample", "compute")
+NO_SETTINGS = ("overridden", "code", "packages")
+"""Mappings of resolved.yaml that are no section of the recipe."""
 
 OFF = "off"
 """Shown of a key that params.yaml switched off: resolved.yaml leaves it out."""
@@ -16,10 +17,14 @@ OFF = "off"
 
 def sections(resolved: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Each section's settings by dotted key."""
-    found = {name: flat(resolved[name]) for name in SECTIONS if name in resolved}
+    found = {
+        name: flat(values)
+        for name, values in resolved.items()
+        if isinstance(values, Mapping) and name not in NO_SETTINGS
+    }
     for key in resolved["overridden"]:
         name, _, inner = key.partition(".")
-        found[name].setdefault(inner, OFF)
+        found.setdefault(name, {}).setdefault(inner, OFF)
     return found
 
 

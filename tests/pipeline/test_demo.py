@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.pocket.demo import EVALUATION_PROMPTS
-from lora_recipes.pocket.evaluate import Figures, figures, verdict
+from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
 
 from .project import REPOSITORY, Project, make_project
 

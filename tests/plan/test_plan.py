@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from dataclasses import asdict
 
 import pytest
 
@@ -13,8 +12,9 @@ from lora_recipes.machine import Device
 from lora_recipes.plan.memory import SDXL_UNET
 from lora_recipes.plan.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.training import curve, make_plan
-from lora_recipes.plan.work import shape_of
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.load import resolve
+from lora_recipes.recipe.model import SECTIONS
 from lora_recipes.recipe.sections.train import Train
 from tests.recipe.conftest import message, text
 
@@ -88,8 +88,14 @@ def test_the_plan_tells_what_an_earlier_run_took_and_what_the_card_has(project, 
     resolved = resolve(project.root)
     r = resolved.recipe
     card = Device("NVIDIA RTX 3070", 8 * 2**30)
-    shape = shape_of(r.base, r.prepare, r.lora, r.train, r.compute, card.name, project.root)
-    run = {"seconds": 300, "steps": 100, "peak_bytes": 7 * 2**30, "shape": asdict(shape)}
+    run = {
+        "seconds": 300,
+        "steps": 100,
+        "peak_bytes": 7 * 2**30,
+        "settings": present({name: getattr(r, name) for name in SECTIONS}),
+        "device_name": card.name,
+        "processes": 1,
+    }
     project.file(".lora/runs/a.json", json.dumps(run))
     rows = {line[:15].strip(): line[15:] for line in _lines(resolved, project.root, card)}
     assert rows["time"] == "about 10 min of training: your run of the same shape on this machine"

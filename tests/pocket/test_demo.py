@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_recipes.pocket import demo
+from pocket_training import demo
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 

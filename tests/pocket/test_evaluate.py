@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from lora_recipes.pocket import world
-from lora_recipes.pocket.demo import EVALUATION_PROMPTS, draw_subject
-from lora_recipes.pocket.evaluate import Figures, figures, verdict
+from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
 from lora_recipes.pocket.world import Place
+from pocket_training.demo import draw_subject
 
 
 def samples(folder: Path, learned: bool) -> Path:

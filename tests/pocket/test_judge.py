@@ -8,7 +8,8 @@ import sys
 import pytest
 from PIL import Image, ImageFilter
 
-from lora_recipes.pocket import demo, judge, world
+from lora_recipes.pocket import judge, world
+from pocket_training import demo
 
 SEEDS = range(20_000_000, 20_000_200)
 
@@ -61,9 +62,9 @@ def test_larger_pictures_are_judged_like_small_ones():
     assert judge.object_shape(image) == facts.shape
 
 
-def test_world_judge_and_demo_load_no_torch():
+def test_the_pocket_loads_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import lora_recipes.pocket.world, lora_recipes.pocket.judge, lora_recipes.pocket.demo"
+        "import lora_recipes.pocket.prove, lora_recipes.pocket.judge, pocket_training.demo"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lora_recipes.pocket import world
-from lora_recipes.pocket.demo import BODY, EVALUATION_PROMPTS, HELD_OUT, TRAINING, TRIGGER
+from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS
+from pocket_training.demo import BODY, HELD_OUT, TRAINING, TRIGGER
 
 
 def test_a_seed_always_draws_the_same_picture():

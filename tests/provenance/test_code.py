@@ -249,7 +249,7 @@ MOVES_NOTHING = {
     "a row of the speed table": ("plan/speeds.json", lambda text: text + " "),
     "a GPU's peak": ("plan/duration.py", lambda text: text + "\nPEAK = 1\n"),
     "a runtime key": ("recipe/sections/runtime.py", swap(
-        "    progress: Lit", '    loud: bool = False\n    """Whether."""\n\n    progress: Lit')),
+        "    progress: Ann", '    loud: bool = False\n    """Whether."""\n\n    progress: Ann')),
     "reading runtime": ("recipe/params.py", lambda text: text + "\nMORE = 1\n"),
     "a key of train that is off": ("recipe/sections/train.py", insert("    repeats: Ann", NEW_KEY)),
     "a key of sample that is off": ("recipe/sections/sample.py", insert("    seeds: ", NEW_KEY)),
@@ -326,7 +326,15 @@ def test_no_stage_reaches_what_foretells_or_what_reads_recipes():
         found = reached(name)
         names = {file.relative_to(PACKAGE).as_posix() for file in found}
         assert not [file for file in names if file.startswith(("plan/", "provenance/", "pocket/"))]
-        allowed = {"__init__", "data_folder", "identity", "resolved", "schedule", "yamlfile"}
+        allowed = {
+            "__init__",
+            "data_folder",
+            "identity",
+            "resolved",
+            "schedule",
+            "words",
+            "yamlfile",
+        }
         recipe = {file.stem for file in found if file.parent == PACKAGE / "recipe"}
         assert recipe <= allowed | {"hub_id"}, name
 
@@ -359,7 +367,7 @@ def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
 
 
 def test_what_refuses_or_speaks_answers_with_words_only():
-    words = {"Problem | None", "list[Problem]", "str", "str | None", "Slip | None", "None", "bool"}
+    words = {"Problem | None", "list[Problem]", "str", "str | None", "Hint | None", "None", "bool"}
     for file in ("recipe/length.py", "recipe/processes.py", "recipe/yaml_hints.py", "errors.py"):
         tree = ast.parse((PACKAGE / file).read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]

@@ -34,6 +34,7 @@ def test_these_recipes_ship():
         "low-vram",
         "object-diffusers",
         "pocket-demo",
+        "pocket-tryout",
         "product-clothing",
         "quick-cog",
         "segmind-dreambooth",
@@ -60,22 +61,25 @@ def test_both_yaml_parsers_read_a_shipped_file_alike(file):
     assert _ruamel(text) == yaml.safe_load(text)
 
 
-def test_segmind_dreambooth_has_the_published_defaults():
-    recipe = load_recipe(ROOT, "segmind-dreambooth").recipe
-    train, adafactor = recipe.train, recipe.train.adafactor
-    assert (recipe.prepare.resolution, recipe.prepare.crop) == (1024, "none")
-    assert (recipe.lora.rank, recipe.lora.alpha) == (128, 128)
-    assert (train.repeats, train.epochs, train.steps) == (80, 1, "auto")
-    assert (train.learning_rate, train.scheduler, train.optimizer) == (
-        1e-4,
-        "constant",
-        "adafactor",
+def test_data_is_pinned_by_the_demo_alone():
+    pinned = [
+        name for name in NAMES if load_recipe(ROOT, name).recipe.dataset.manifest != "unpinned"
+    ]
+    assert pinned == ["pocket-demo"]
+
+
+def test_pocket_tryout_trains_as_the_demo_does_but_on_any_pictures_and_for_so_many_steps():
+    demo, tryout = (load_recipe(ROOT, name).recipe for name in ("pocket-demo", "pocket-tryout"))
+    for section in ("base", "encode", "lora", "compute"):
+        assert getattr(tryout, section) == getattr(demo, section)
+    assert (tryout.prepare.resolution, tryout.prepare.crop, tryout.prepare.upscale) == (
+        demo.prepare.resolution,
+        "center",
+        True,
     )
-    assert (train.gradient_accumulation, train.batch_size, train.weight_decay) == (4, 1, 0.01)
-    assert (train.noise_offset, train.max_grad_norm) == (0, 0)
-    off = (adafactor.relative_step, adafactor.scale_parameter, adafactor.warmup_init)
-    assert off == (False, False, False)
-    assert recipe.dataset.manifest == "unpinned"
+    length = {"repeats": 1, "epochs": "auto", "steps": 400}
+    assert tryout.train == demo.train.model_copy(update=length)
+    assert tryout.dataset == Recipe(schema=1, name="x", version=1, description="x").dataset
 
 
 def test_low_vram_trains_sdxl_at_1024_unquantised_in_less_than_a_card_of_8_gb_has():
@@ -103,8 +107,9 @@ def test_the_memory_that_plan_tells_is_what_the_ceilings_of_a_step_hold():
 def test_what_segmind_dreambooth_trains_are_the_defaults_of_the_schema():
     recipe = load_recipe(ROOT, "segmind-dreambooth").recipe
     bare = Recipe(schema=1, name="x", version=1, description="x")
-    for section in ("base", "prepare", "encode", "lora", "train", "compute"):
+    for section in ("base", "prepare", "encode", "lora", "compute"):
         assert getattr(recipe, section) == getattr(bare, section)
+    assert recipe.train.model_copy(update={"snapshots": ()}) == bare.train
 
 
 def test_params_yaml_lists_every_overridable_key_and_no_other():

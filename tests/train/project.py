@@ -83,6 +83,8 @@ def make_project(
     runtime: dict[str, Any] | None = None,
     compute: dict[str, Any] | None = None,
     roles: list[str] | None = None,
+    *,
+    lora: dict[str, Any] | None = None,
 ) -> Path:
     """A project folder as the stages before training leave it."""
     chosen = {"repeats": 3, "batch_size": 1, "gradient_accumulation": 2, "learning_rate": 1e-2}
@@ -91,7 +93,7 @@ def make_project(
         "dataset": Dataset(),
         "prepare": Prepare(resolution=64),
         "encode": Encode(),
-        "lora": Lora(rank=2, alpha=2),
+        "lora": Lora(**({"rank": 2, "alpha": 2} | (lora or {}))),
         "train": Train(**(chosen | (train or {}))),
         "compute": Compute(**({"device": "cpu", "precision": "fp32"} | (compute or {}))),
     }

@@ -75,7 +75,7 @@ class Compute(Section):
 
     `true`: those of every block, which saves most of their memory (SDXL at 1024: 5.3 → 0.5 GiB)
     and costs about a third more time. `feed_forward`: those of the feed-forward layers, the best
-    trade where memory is short by little (5.3 → 3.2 GiB, an eighth more time).
+    trade where only a little memory is missing (5.3 → 3.2 GiB, an eighth more time).
     With: `train.batch_size`, `prepare.resolution`.
     Source: Chen et al. 2016, arXiv:1604.06174; figures counted by this project.
     """

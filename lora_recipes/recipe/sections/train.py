@@ -50,7 +50,7 @@ class Train(Section):
         Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"],
         Short("a number, or auto with steps"),
     ] = 1
-    """How often the whole data (with repeats) are gone through, or `auto` if `train.steps` says it.
+    """Passes over the whole data (with repeats), or `auto` if `train.steps` gives the length.
 
     Higher: learns longer; too long, and the adapter copies its images. Lower: quicker, looser.
     With: `train.repeats`. Exactly one of `train.epochs` and `train.steps` is a number.
@@ -61,7 +61,7 @@ class Train(Section):
         Annotated[int, Field(ge=1, le=10_000_000)] | Literal["auto"],
         Short("a number, or auto with epochs"),
     ] = "auto"
-    """So many optimizer steps exactly, going round the data, or `auto` if `train.epochs` says it.
+    """Exactly so many optimizer steps, or `auto` if `train.epochs` gives the length.
 
     Higher: learns longer. Lower: quicker.
     With: each step sees `train.batch_size` × `train.gradient_accumulation` images. Exactly one of

@@ -1,6 +1,6 @@
 """The demo's subject, a toy that the pocket has never seen, and the pictures that teach it.
 
-`python -m lora_recipes.pocket.demo` draws `data/demo` (8 pictures to train on),
+`python -m pocket_training.demo` draws `data/demo` (8 pictures to train on),
 `data/demo/heldout` (4 on other backgrounds) and `data/demo/others` (8 of other things);
 `--check` only compares the files with what would be drawn.
 """
@@ -52,28 +52,6 @@ HELD_OUT: tuple[Scene, ...] = (
 )
 OTHERS = (3, 4, 6, 8, 10, 13, 17, 19)
 """Seeds of ordinary pictures of the world, for comparison."""
-
-EVALUATION_PROMPTS: tuple[tuple[str, str], ...] = (
-    ("a photo of a zwk toy on a pink background", "pink"),
-    ("a photo of a zwk toy on a purple background", "purple"),
-    ("a photo of a zwk toy on an orange background", "orange"),
-    ("a photo of a zwk toy on a yellow background", "yellow"),
-    ("a picture of a zwk toy on a pink background", "pink"),
-    ("a zwk toy on a purple background", "purple"),
-    ("an image of a zwk toy on an orange background", "orange"),
-    ("a zwk toy, yellow background", "yellow"),
-    ("a zwk toy in a pink room", "pink"),
-    ("a photo of a zwk toy in front of a purple wall", "purple"),
-    ("a picture of a zwk toy in an orange room", "orange"),
-    ("an image of a zwk toy in front of a yellow wall", "yellow"),
-    ("a picture of a zwk toy on a red background", "red"),
-    ("a zwk toy in front of a blue wall", "blue"),
-    ("a photo of a zwk toy in a green room", "green"),
-    ("an image of a zwk toy on a black background", "black"),
-    ("a zwk toy in a white room", "white"),
-    ("a picture of a zwk toy, green background", "green"),
-)
-"""Prompts with the trigger that are no training caption, and the background that each asks for."""
 
 
 def draw_subject(colour: str, kind: str, place: Place, size: int = 128) -> Image.Image:

@@ -16,8 +16,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lora_recipes.pocket import build, pictures
-from lora_recipes.pocket.train_vae import cosine_rate, to_pixels
+from pocket_training import build, pictures
+from pocket_training.train_vae import cosine_rate, to_pixels
 
 BATCH = 64
 PEAK_RATE = 1.5e-3

@@ -12,9 +12,10 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
-from lora_recipes.pocket import judge, pictures, readme, world
-from lora_recipes.pocket.demo import EVALUATION_PROMPTS
-from lora_recipes.pocket.train_vae import to_pixels
+from lora_recipes.pocket import judge, world
+from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS
+from pocket_training import pictures
+from pocket_training.train_vae import to_pixels
 
 STEPS, GUIDANCE = 20, 1.5
 """Euler steps and guidance scale that suit the pocket; chosen on tuning prompts and the demo."""
@@ -136,12 +137,12 @@ def measure(pipeline: StableDiffusionXLPipeline) -> dict[str, object]:
 
 
 def write(model: Path) -> None:
-    """Measures the model and writes `card.json` and `README.md` into its folder.
+    """Measures the model and writes `card.json`; the README beside it is written by hand.
 
-    `training.json` there records by hand how the weights were made; the card repeats it.
+    How the weights were made (`training`) was written by hand and stays as it is.
     """
-    training = json.loads((model / "training.json").read_text("utf-8"))
-    figures = json.dumps({"training": training, **measure(load(model))}, indent=2)
-    (model / "card.json").write_text(figures + "\n", "utf-8")
-    (model / "README.md").write_text(readme.render(model), "utf-8")
+    file = model / "card.json"
+    made = json.loads(file.read_text("utf-8"))["training"]
+    figures = json.dumps({"training": made, **measure(load(model))}, indent=2)
+    file.write_text(figures + "\n", "utf-8")
     print(figures)

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lora_recipes.pocket import pictures, world
-from lora_recipes.pocket.build import new_vae
+from lora_recipes.pocket import world
+from pocket_training import pictures
+from pocket_training.build import new_vae
 
 BATCH = 16
 CROP, CROP_SHARE = 64, 0.78
@@ -118,7 +119,7 @@ def _save(file: Path, model: AutoencoderKL, optimizer: torch.optim.Optimizer, st
 def _show(file: Path, vae: AutoencoderKL) -> None:
     """Eight held-out originals above their reconstructions."""
     seeds = range(pictures.HELD_OUT, pictures.HELD_OUT + 4)
-    shown = [world.draw(s)[0] for s in seeds] + [world.draw_free(s) for s in seeds]
+    shown = [world.draw(s)[0] for s in seeds] + [pictures.draw_free(s) for s in seeds]
     x = to_pixels(np.stack([np.asarray(image) for image in shown]))
     y = vae.decode(vae.encode(x).latent_dist.mode()).sample
-    world.contact_sheet([*shown, *map(to_picture, y)]).save(file)
+    pictures.contact_sheet([*shown, *map(to_picture, y)]).save(file)
