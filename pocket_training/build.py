@@ -17,6 +17,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from lora_recipes.base.components import TOKENS
 from pocket_training.tokens import END, new_tokenizer, vocabulary
 
 TEXT_WIDTH = 128

@@ -19,7 +19,7 @@ from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base.compute import free_memory
 from lora_recipes.base.load import load_unet, load_vae
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.generate.images import (
+from lora_recipes.generate.generation import (
     Embeddings,
     Generation,
     NotFiniteError,

@@ -26,7 +26,7 @@ from lora_recipes.sample.sample_images import FINAL, SampleImage, image_size, sa
 from lora_recipes.tensors import read_header
 
 if TYPE_CHECKING:
-    from lora_recipes.generate.images import Generation
+    from lora_recipes.generate.generation import Generation
 
 
 def run(root: Path, report: Reporter) -> None:
@@ -58,7 +58,7 @@ def run(root: Path, report: Reporter) -> None:
 def _generation(root: Path, sample: Sample, size: tuple[int, int]) -> Generation:
     with large_libraries():
         from lora_recipes.base.compute import set_up
-        from lora_recipes.generate.images import Generation
+        from lora_recipes.generate.generation import Generation
 
     setup = set_up(read_section(root, "compute", Compute))
     return Generation(

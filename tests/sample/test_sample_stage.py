@@ -16,7 +16,7 @@ from PIL import Image
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base import load
 from lora_recipes.errors import UserError
-from lora_recipes.generate import images
+from lora_recipes.generate import generation as generating
 from lora_recipes.generate.base_config import latent_shape
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -59,18 +59,18 @@ def generated_by(
         height=height,
         num_inference_steps=SAMPLE.steps,
         guidance_scale=SAMPLE.guidance,
-        latents=images.initial_noise((4, height // 8, width // 8), seed),
+        latents=generating.initial_noise((4, height // 8, width // 8), seed),
         **more,
     ).images[0]
     return np.asarray(image).astype(int)
 
 
-def generation(root: Path, **changed: Any) -> images.Generation:
+def generation(root: Path, **changed: Any) -> generating.Generation:
     known = {
         "base": BASE, "root": root, "size": SIZE, "steps": SAMPLE.steps, "device": CPU,
         "guidance": SAMPLE.guidance, "negative_prompt": "", "dtype": torch.float32,
     }  # fmt: skip
-    return images.Generation(**(known | changed))
+    return generating.Generation(**(known | changed))
 
 
 def test_the_pictures_are_those_of_the_whole_pipeline_with_the_adapters_file(project: Path):
@@ -152,7 +152,9 @@ def test_a_base_in_half_precision_gives_nearly_the_same(project: Path, precision
 def test_an_empty_negative_prompt_is_zeros_where_the_base_says_so(
     project: Path, negative: str, zeros: bool
 ):
-    embedded = images.embed(generation(project, negative_prompt=negative), ["a red star"], Quiet())
+    embedded = generating.embed(
+        generation(project, negative_prompt=negative), ["a red star"], Quiet()
+    )
 
     embeddings = embedded["a red star"]
     assert bool((embeddings["negative_prompt_embeds"] == 0).all()) == zeros
@@ -163,7 +165,7 @@ def test_a_base_without_that_rule_embeds_the_empty_text(project: Path):
     index = project / "model/model_index.json"
     index.write_text(index.read_text().replace("true", "false"))
 
-    embedded = images.embed(generation(project), ["", "a red star"], Quiet())
+    embedded = generating.embed(generation(project), ["", "a red star"], Quiet())
 
     assert torch.equal(
         embedded["a red star"]["negative_prompt_embeds"], embedded[""]["prompt_embeds"]
@@ -173,7 +175,7 @@ def test_a_base_without_that_rule_embeds_the_empty_text(project: Path):
 def test_a_prompt_that_is_too_long_is_told(project: Path):
     report = Quiet()
 
-    images.embed(generation(project), ["a " * 80 + "star"], report)
+    generating.embed(generation(project), ["a " * 80 + "star"], report)
 
     assert report.warned == [f'a prompt has 83 tokens; SDXL reads the first 77: "{"a " * 80}star"']
 
@@ -193,7 +195,7 @@ def test_no_two_big_models_are_in_memory_at_once(project: Path, monkeypatch: pyt
 
         monkeypatch.setattr(module, name, load_one)
 
-    watch(images, "load_text_encoders", ("text_encoder", "text_encoder_2"))
+    watch(generating, "load_text_encoders", ("text_encoder", "text_encoder_2"))
     watch(samples, "load_unet", (), "load_text_encoders")
     watch(samples, "load_vae", (), "load_text_encoders", "load_unet")
     run(project, Quiet())
@@ -288,13 +290,13 @@ def test_a_model_that_is_in_memory_and_embeddings_made_before_give_the_stages_im
     adapted.inject(LORA, seed=3)
     adapted.load(read_tensors(project / "out/adapter.safetensors"))
     adapted.set_strength(SAMPLE.strength)
-    embedded = images.embed(generation(project), ["a zorp circle"], Quiet())
+    embedded = generating.embed(generation(project), ["a zorp circle"], Quiet())
 
     steps: list[int] = []
-    latents = images.denoise(
+    latents = generating.denoise(
         generation(project), unet, embedded["a zorp circle"], 0, lambda: steps.append(1)
     )
-    image = images.decode(load.load_vae(BASE, project, torch.float32, CPU), latents)
+    image = generating.decode(load.load_vae(BASE, project, torch.float32, CPU), latents)
 
     assert len(steps) == SAMPLE.steps
     assert np.array_equal(np.asarray(image), pixels(project, "p00-s0-adapter.png"))
