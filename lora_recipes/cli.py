@@ -214,10 +214,10 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     For this project's files and for anybody's: kohya, diffusers, peft, OneTrainer, ai-toolkit,
     LyCORIS. What the file does not say is called not stated.
     """
-    from lora_recipes.formats.facts import look
+    from lora_recipes.formats.inspection import inspect_adapter
     from lora_recipes.formats.table import table
 
-    facts = look(Path(options.file))
+    facts = inspect_adapter(Path(options.file))
     print(json_text(facts.as_dict()) if options.json else table(facts))
     return 0
 

@@ -284,7 +284,7 @@ ONE_OPERATOR = {
     "dataset/geometry.py": {"dataset", "prepare"},
     "dataset/captions.py": {"dataset"},
     "dataset/png.py": {"prepare"},
-    "sample/draw.py": {"sample"},
+    "generate/generation.py": {"sample"},
     "report/charts.py": {"report"},
     "base/single_file.py": {"encode", "train", "sample"},
 }
