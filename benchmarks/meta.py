@@ -2,8 +2,9 @@
 
 The UNet of SDXL's own configuration lies on torch's meta device, where tensors have shapes and no
 numbers. The product's own step runs there: draws, forward, loss, backward, the watch over the
-gradients, the optimizer. Counted are operations (what the host must launch), waits for the device,
-FLOP, and the bytes that are alive at most besides the base, the adapter and its optimizer.
+gradients, the optimizer, in fp16 the loss scaling too. Counted are operations (what the host must
+launch), waits for the device, FLOP, and the bytes that are alive at most besides the base, the
+adapter and its optimizer.
 
     python -m benchmarks.meta            # print
     python -m benchmarks.meta --check    # fail above benchmarks/ceilings.json, or far below it
@@ -53,6 +54,7 @@ class Case:
     targets: str = "attention"
     checkpointing: Checkpointing = False
     adapter: torch.dtype = torch.float32
+    base: torch.dtype = torch.bfloat16
 
 
 CASES = {
@@ -60,6 +62,7 @@ CASES = {
     "the same, checkpointed": Case(checkpointing=True),
     "the same, feed-forward layers checkpointed": Case(checkpointing="feed_forward"),
     "the same, the adapter's products in bf16": Case(adapter=torch.bfloat16),
+    "the same, in fp16 with its loss scaling": Case(base=torch.float16),
     "1024, batch 1, rank 128, transformer, adafactor": Case(rank=128, targets="transformer"),
 }
 
@@ -145,30 +148,39 @@ def _training(case: Case) -> tuple[Any, Any]:
     from lora_recipes.train.fast.recompute import enable_recompute
     from lora_recipes.train.fast.speed_up import speed_up
     from lora_recipes.train.fast.stack_views import StackViews
-    from lora_recipes.train.module import Denoiser, Denoising, Diffusion
+    from lora_recipes.train.module import Denoiser, Denoising
+    from lora_recipes.train.objective import Objective, Pretraining
+    from lora_recipes.train.optim.loss_scaling import LossScaling, precision_for
     from lora_recipes.train.optim.optimizers import build_optimizer
 
     config = read_json(components.CONFIGS / "unet/config.json")
-    unet = _meta_unet(config)
+    unet = _meta_unet(config, case.base)
     adapted = Adapted({"unet": unet})
     adapted.inject(Lora(rank=case.rank, alpha=case.rank, targets=case.targets), seed=0)
     speed_up(unet, Quiet())
     enable_recompute(unet, case.checkpointing, Quiet())
-    diffusion = Diffusion(alphas_cumprod(0.00085, 0.012, 1000), 0.13025, "epsilon", 0.0, seed=0)
+    base = Pretraining(alphas_cumprod(0.00085, 0.012, 1000), 0.13025, "epsilon")
     record = _record().to(META)
-    module = Denoising(Denoiser(unet, torch.bfloat16), diffusion, record).to(META)
+    denoiser = Denoiser(unet, case.base)
+    module = Denoising(denoiser, Objective.of(Train(), base), record).to(META)
     # torch's fused AdamW does not know the meta device
     optimizer = build_optimizer([group.for_optimizer() for group in adapted.groups()], Train())
 
     StackViews(module.denoiser, case.adapter).bind(optimizer.stacks)
 
+    precision = precision_for(case.base, META)
+
     def step(number: int) -> None:
         batch = _batch(case, config, number).to(META)
-        module.training_step(batch, number).backward()
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        precision.backward(module.training_step(batch, number), None)
+        precision.unscale_gradients(optimizer)
         record.end_step(number)
-        record.add_gradients(number, gradients)
-        optimizer.step()
+        if not isinstance(precision, LossScaling):
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            record.add_gradients(number, gradients)
+        precision.optimizer_step(optimizer)
+        if isinstance(precision, LossScaling):
+            record.add_overflow(number, precision.overflowed)
         optimizer.zero_grad()
 
     def weights() -> Iterator[Tensor]:
@@ -184,11 +196,11 @@ def _training(case: Case) -> tuple[Any, Any]:
     return step, weights
 
 
-def _meta_unet(config: Mapping[str, Any]) -> Any:
+def _meta_unet(config: Mapping[str, Any], dtype: torch.dtype) -> Any:
     from diffusers import UNet2DConditionModel
 
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     try:
         with META:
             return UNet2DConditionModel.from_config(config).eval()
@@ -197,14 +209,13 @@ def _meta_unet(config: Mapping[str, Any]) -> Any:
 
 
 def _record() -> Any:
-    from lora_recipes.train.data.turns import Turns
 
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.data.stream import Stream
     from lora_recipes.train.record import Record
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)
-    return Record(Pictures(Path(), []), Turns(stream))
+    return Record(Pictures(Path(), []), stream)
 
 
 def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:
@@ -216,7 +227,7 @@ def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:
     return Batch(
         number=number,
         positions=tuple((0, number * count + k) for k in range(count)),
-        share=1.0,
+        weight=1.0,
         mean_BCHW=torch.zeros(count, 4, size, size),
         std_BCHW=torch.zeros(count, 4, size, size),
         tokens_BLD=torch.zeros(count, 77, config["cross_attention_dim"]),

@@ -12,25 +12,14 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lora_recipes.base import single_file
 from lora_recipes.base.components import Component
+from lora_recipes.base.fit import OLD_VAE_NAMES, misfits, no_floats
 from lora_recipes.base.folder import read_json
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.text import first_few
-
-SHOWN = 5
-"""So many names of weights are shown; a wrong file lacks hundreds."""
-
-OLD_VAE_NAMES = {
-    ".query.": ".to_q.",
-    ".key.": ".to_k.",
-    ".value.": ".to_v.",
-    ".proj_attn.": ".to_out.0.",
-}
-"""How diffusers called the VAE's attention before 0.18; published files still do."""
 
 
 def load_weights(
@@ -49,10 +38,20 @@ def load_weights(
         name: the part, `unet`, `vae`, `text_encoder` or `text_encoder_2`.
 
     Raises:
-        UserError: weights are missing, unexpected or of another shape.
+        UserError: weights are missing, unexpected, of another shape or no floating-point numbers,
+            or the configuration cannot be built.
     """
-    with init_empty_weights(include_buffers=False):
-        model = build()
+    try:
+        with init_empty_weights(include_buffers=False):
+            model = build()
+    except Exception as error:  # whatever a library says of a configuration that it cannot build
+        raise UserError(
+            Problem(
+                where=str(component.config / "config.json"),
+                what=f"cannot be built as the {name} of SDXL: {error}",
+                fix="fetch the file again, or choose another base.model",
+            )
+        ) from error
     found = _read(component.weights, _prefixes(component, name))
     if component.layout == "original":
         found = _converted(found, name, model, component)
@@ -75,9 +74,18 @@ def _prefixes(component: Component, name: str) -> tuple[str, ...]:
 def _read(files: Iterable[Path], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in files:
-        with safe_open(path, framework="pt") as file:
-            keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
-            found |= {key: file.get_tensor(key) for key in keys}
+        try:
+            with safe_open(path, framework="pt") as file:
+                keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
+                found |= {key: file.get_tensor(key) for key in keys}
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                Problem(
+                    where=str(path),
+                    what=f"cannot be read as safetensors: {error}",
+                    fix="fetch the model again, or choose another base.model",
+                )
+            ) from error
     return found
 
 
@@ -118,28 +126,15 @@ def _renamed(key: str, name: str, model: nn.Module) -> str:
 
 
 def _check(model: nn.Module, found: Mapping[str, Tensor], path: Path, name: str) -> None:
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    shapes = {key: tuple(tensor.shape) for key, tensor in found.items()}
-    both = wanted.keys() & shapes.keys()
-    faults = {
-        "missing": sorted(wanted.keys() - shapes.keys()),
-        "unexpected": sorted(shapes.keys() - wanted.keys()),
-        "of another shape": sorted(
-            f"{key} ({list(shapes[key])} instead of {list(wanted[key])})"
-            for key in both
-            if shapes[key] != wanted[key]
-        ),
-    }
-    if any(faults.values()):
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"does not fit the {name} of its configuration"
-                + "".join(_listed(fault, names) for fault, names in faults.items() if names),
-                fix="fetch the model again, or choose another base.model",
-            )
-        )
+    wanted = {key: (tuple(tensor.shape),) for key, tensor in model.state_dict().items()}
+    problems = [
+        *misfits(path, name, wanted, {key: tuple(tensor.shape) for key, tensor in found.items()}),
+        *no_floats(path, name, {key: _kind(tensor.dtype) for key, tensor in found.items()}),
+    ]
+    if problems:
+        raise UserError(problems)
 
 
-def _listed(fault: str, names: list[str]) -> str:
-    return f"\n  {len(names)} {fault}:\n    " + first_few(names, SHOWN, "\n    ")
+def _kind(dtype: torch.dtype) -> str:
+    kinds = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+    return kinds.get(dtype, "F64" if dtype == torch.float64 else str(dtype).removeprefix("torch."))

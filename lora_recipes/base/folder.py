@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lora_recipes.base.components import TOKENIZERS, WEIGHT_STEMS, Component
+from lora_recipes.base.values import named, shown
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.tensors import read_header
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 """Files that run code when they are opened."""
+
+LARGEST_JSON = 64 * 2**20
+"""Bytes of a configuration, an index of shards or a vocabulary; SDXL's largest has 3.6 MB."""
+
+DEEPEST_JSON = 32
+"""Lists and objects inside one another. A configuration has 3, a tokenizer 7."""
+
+SHARD = re.compile(r"[A-Za-z0-9_][\w.-]{0,200}\.safetensors", re.ASCII)
+"""What a shard may be called: no separators, no hidden files."""
+
+STORES = re.compile(r"/models--[^/]+/blobs/|/files/md5/[0-9a-f]{2}/")
+"""Where the hub's cache and DVC's keep the files that links of theirs lead to."""
 
 
 @dataclass
@@ -109,17 +125,61 @@ def read_json(path: Path) -> dict[str, Any]:
     """A configuration file.
 
     Raises:
-        UserError: it is not a JSON object.
+        UserError: it cannot be read, is not a JSON object, says a key twice, or is too large or
+            too deep to be a configuration.
     """
     try:
-        value = json.loads(path.read_text("utf-8"))
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_json(path, "is not a file")
+        if found.st_size > LARGEST_JSON:
+            raise _no_json(path, f"has more than {LARGEST_JSON:,} bytes, too many for what it is")
+        value = json.loads(path.read_text("utf-8"), object_pairs_hook=_object)
+        deep = _is_deep(value)
+    except _Twice as error:
+        raise _no_json(path, f"says {shown(str(error))} twice") from error
+    except OSError as error:
+        raise _no_json(path, f"cannot be read: {error.strerror or error}") from error
     except ValueError:
-        value = None
+        value, deep = None, False
+    except RecursionError:
+        deep = True
+    if deep:
+        raise _no_json(path, f"has more than {DEEPEST_JSON} lists and objects inside one another")
     if not isinstance(value, dict):
-        raise UserError(
-            Problem(where=str(path), what="is not a JSON object", fix="fetch the file again")
-        )
+        raise _no_json(path, "is not a JSON object")
     return value
+
+
+def _no_json(path: Path, what: str) -> UserError:
+    return UserError(Problem(where=str(path), what=what, fix="fetch the file again"))
+
+
+class _Twice(Exception):
+    """A key that an object has twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        raise _Twice(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return found
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [item for one in level for item in _items(one) if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterator[Any]:
+    yield from (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    )
 
 
 def _weights(home: Path, stem: str) -> tuple[tuple[Path, ...], list[str]]:
@@ -133,19 +193,67 @@ def _weights(home: Path, stem: str) -> tuple[tuple[Path, ...], list[str]]:
             f"{stem}{variant}.safetensors.index.json",
         ):
             if (index := home / name).is_file():
-                shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+                shards = _shards(index)
                 lost = [shard for shard in shards if not (home / shard).is_file()]
                 return tuple(home / shard for shard in shards), lost
     return (), []
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index of shards names, each once.
+
+    Raises:
+        UserError: it names none, or one that does not lie beside it.
+    """
+    weights = read_json(index).get("weight_map")
+    if not isinstance(weights, dict) or not weights:
+        raise _wrong_shard(index, f"weight_map = {shown(weights)}")
+    for key, shard in weights.items():
+        if not (isinstance(shard, str) and SHARD.fullmatch(shard)):
+            raise _wrong_shard(index, f"weight_map: {named(key)} = {shown(shard)}")
+    shards = sorted(set(weights.values()))
+    for shard in shards:
+        if (target := _leads_to(index.parent, shard)) is not None:
+            raise _wrong_shard(index, f"weight_map: {shard} is a link to {shown(str(target))}")
+    return shards
+
+
+def _leads_to(home: Path, name: str) -> Path | None:
+    """Where a link leads that leaves its folder, unless that is a store of the hub or of DVC."""
+    if not (home / name).is_symlink():
+        return None
+    try:
+        target = (home / name).resolve()
+    except (OSError, RuntimeError):  # a ring of links
+        return home / name
+    inside = target.is_relative_to(home.resolve()) or STORES.search(target.as_posix())
+    return None if inside else target
+
+
+def _wrong_shard(index: Path, what: str) -> UserError:
+    return UserError(
+        Problem(
+            where=str(index),
+            what=what,
+            allowed="names of .safetensors files in the same folder, one for each weight",
+            fix="fetch the model again, or choose another base.model",
+        )
+    )
+
+
+def _name_of(index: dict[str, Any]) -> str:
+    return named(index.get("_class_name", "model"))
 
 
 def _check_is_sdxl(folder: Path, key: str) -> None:
     index = read_json(folder / "model_index.json")
     unet = read_json(folder / "unet/config.json")
     if unet.get("addition_embed_type") != "text_time":
-        kind = f"a {index.get('_class_name', 'model')}, not SDXL"
+        kind = f"a {_name_of(index)}, not SDXL"
     elif unet.get("in_channels") != unet.get("out_channels"):
-        kind = f"an SDXL for inpainting or editing ({unet.get('in_channels')} input channels)"
+        kind = (
+            f"an SDXL for inpainting or editing ({shown(unet.get('in_channels'))} input channels)"
+        )
     else:
         return
     raise UserError(

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lora_recipes.base.components import TOKENIZERS, WEIGHT_STEMS
+from lora_recipes.base.components import TOKENIZERS, WEIGHT_STEMS, Located
 from lora_recipes.base.folder import Search
 from lora_recipes.errors import Problem, UserError
 
 SDXL_ID = "stabilityai/stable-diffusion-xl-base-1.0"
 SDXL_REVISION = "462165984030d82259a11f4367a4eed129e94a7b"
 """Whose tokenizers a single-file checkpoint gets; all of SDXL shares them."""
+
+
+class Absent(UserError):
+    """Files of the hub that are not on this machine."""
+
+    found: Located | None = None
+    """The parts that are, where some are."""
 
 
 def weight_patterns(name: str, inside: str | None = None) -> list[str]:
@@ -50,8 +57,9 @@ def find(
     precision is fetched; files of a fp16 variant are used where only they are there.
 
     Raises:
-        UserError: no revision is given, or files are missing and cannot be fetched: which ones,
-            from where, and where to put them.
+        UserError: no revision is given.
+        Absent: files are missing and cannot be fetched: which ones, from where, and where to put
+            them.
     """
     if revision == "none":
         setting = "base.revision" if key == "base.model" else f"{key}_revision"
@@ -72,7 +80,7 @@ def find(
         reason = _fetch(repository, revision, patterns)
         search = look(folder)
     if search.missing:
-        raise UserError(_not_there(key, repository, revision, search.missing, reason))
+        raise Absent(_not_there(key, repository, revision, search.missing, reason))
     return folder, search
 
 

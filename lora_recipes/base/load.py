@@ -24,7 +24,9 @@ from lora_recipes.base import components
 from lora_recipes.base.components import Component, Located
 from lora_recipes.base.fill import load_weights
 from lora_recipes.base.folder import read_json
+from lora_recipes.base.known import SCHEDULERS, understood
 from lora_recipes.base.locate import locate
+from lora_recipes.base.values import named
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.base import Base
@@ -91,20 +93,30 @@ def load_scheduler(base: Base, root: Path) -> SchedulerMixin:
     """The noise schedule, of the class that the model names.
 
     Raises:
-        UserError: as `locate`, or diffusers has no such scheduler.
+        UserError: as `locate`, or diffusers has no such scheduler for this noise.
     """
     path = locate(base, root).components["scheduler"].config / "scheduler_config.json"
     config = read_json(path)
-    kind: Any = getattr(diffusers, str(config.get("_class_name")), None)
+    name = config.get("_class_name")
+    kind: Any = getattr(diffusers, name, None) if name in SCHEDULERS else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise UserError(
             Problem(
                 where=str(path),
-                what=f"_class_name = {config.get('_class_name')}: diffusers has no such scheduler",
+                what=f"_class_name = {named(name)}: diffusers has no such scheduler",
                 fix="fetch the file again, or choose another base.model",
             )
         )
-    scheduler: SchedulerMixin = kind.from_config(config)  # type: ignore[attr-defined]
+    try:
+        scheduler: SchedulerMixin = kind.from_config(understood("scheduler", config))  # type: ignore[attr-defined]
+    except Exception as error:  # whatever a library says of values that it cannot take together
+        raise UserError(
+            Problem(
+                where=str(path),
+                what=f"cannot be used as a {name}: {error}",
+                fix="fetch the file again, or choose another base.model",
+            )
+        ) from error
     return scheduler
 
 
@@ -146,7 +158,7 @@ def _load_part(
                 fix="choose another base.model to encode pictures or to sample",
             )
         )
-    config = read_json(component.config / "config.json")
+    config = understood(name, read_json(component.config / "config.json"))
 
     def build() -> Any:
         if name.startswith("text_encoder"):

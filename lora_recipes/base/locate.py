@@ -15,11 +15,14 @@ from lora_recipes.base.folder import PICKLES, Search
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.hashing import digest, sha256_file
-from lora_recipes.recipe.hub_id import is_hub_id
+from lora_recipes.recipe.hub_id import can_be_a_path, is_hub_id
 from lora_recipes.recipe.sections.base import Base
 
 POCKET = Path(__file__).parent.parent / "pocket/model"
 """The small SDXL that ships with this package."""
+
+LONGEST_SHOWN = 300
+"""Letters of a name that a message shows."""
 
 RANDOM = "random-sdxl"
 """SDXL's true sizes with random weights, for tests and benchmarks of training. UNet only."""
@@ -33,16 +36,31 @@ def locate(base: Base, root: Path, *, download: bool = True) -> Located:
 
     Raises:
         UserError: files are missing, damaged, pickles, or of another kind of model.
+        Absent: files of the hub are not on this machine; its `found` are the parts that are.
     """
-    located = _locate_model(base, root, download)
-    parts = dict(located.components)
-    if base.vae != "base":
-        parts["vae"] = _locate_vae(base, root, download)
-    if base.tokenizer != "base":
-        parts |= _locate_tokenizers(base.tokenizer, base.tokenizer_revision, root, download)
-    elif located.kind == "file":
-        parts |= _locate_tokenizers(hub.SDXL_ID, hub.SDXL_REVISION, root, download)
-    return Located(located.kind, located.name, parts)
+    try:
+        located = _locate_model(base, root, download)
+        parts = dict(located.components)
+        try:
+            if base.vae != "base":
+                parts.pop("vae", None)
+                parts["vae"] = _locate_vae(base, root, download)
+            if base.tokenizer != "base":
+                parts |= _locate_tokenizers(base.tokenizer, base.tokenizer_revision, root, download)
+            elif located.kind == "file":
+                parts |= _locate_tokenizers(hub.SDXL_ID, hub.SDXL_REVISION, root, download)
+        except hub.Absent as error:
+            error.found = Located(located.kind, located.name, parts)
+            raise
+        return Located(located.kind, located.name, parts)
+    except OSError as error:
+        raise UserError(
+            Problem(
+                where=str(error.filename or base.model),
+                what=f"cannot be read: {error.strerror or error}",
+                fix="give yourself the right to read the base model's files and folders",
+            )
+        ) from error
 
 
 def identity(located: Located, cache: Path) -> str:
@@ -129,6 +147,8 @@ def _local(key: str, name: str, root: Path) -> Path | None:
     Raises:
         UserError: it is a pickle, or neither is there.
     """
+    if not can_be_a_path(name, root):
+        raise _no_such(key, name, "no file or folder can be called that")
     path = root / Path(name).expanduser()
     if not path.exists() and "DVC_ROOT" in os.environ:
         # queued experiments run in throw-away copies that lack what git does not track
@@ -144,10 +164,14 @@ def _local(key: str, name: str, root: Path) -> Path | None:
         return path
     if not path.exists() and is_hub_id(name, root):
         return None
-    raise UserError(
+    raise _no_such(key, name, "not a .safetensors file" if path.exists() else f"there is no {path}")
+
+
+def _no_such(key: str, name: str, why: str) -> UserError:
+    shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
+    return UserError(
         Problem(
-            what=f"{key} = {name}: "
-            + ("not a .safetensors file" if path.exists() else f"there is no {path}"),
+            what=f"{key} = {shown}: {why}",
             allowed="a Hugging Face id (owner/name), a diffusers folder, a .safetensors file"
             + (", or pocket" if key == "base.model" else ", or base"),
             fix="correct the name or the path",

@@ -70,7 +70,12 @@ def short_tensors(arrays: Mapping[str, Array]) -> str:
 
 def short_recipe(metadata: Mapping[str, str]) -> str:
     """The hash of the recipe's identity as `out/train.json` keeps it; empty if there is none."""
-    return metadata.get("lora_recipes.hash", "").removeprefix("sha256:")[:SHORT]
+    return short_hash(metadata.get("lora_recipes.hash", ""))
+
+
+def short_hash(text: str) -> str:
+    """`sha256:<hex>` as `out/train.json` keeps it."""
+    return text.removeprefix("sha256:")[:SHORT]
 
 
 def identity(path: Path) -> dict[str, str]:

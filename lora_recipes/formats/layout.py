@@ -34,46 +34,26 @@ _LYCORIS = (
     *("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
 )
 
+_PLAIN = ("dora_scale", "alpha", "diff_b", "scalar", "w_norm", "b_norm")
+_WHOLE_ENDS = "|".join(re.escape(end) for end in (*_PLAIN, *(end for end in NAMED if "." in end)))
+_ENDS = "|".join((*_LYCORIS, *(end for end in NAMED if "." not in end)))
+_ADAPTER = r"(?:\.(?!weight$)(?P<adapter>[^.]+))?"
+
 _SUFFIXES = (
-    (re.compile(r"\.(?:lora|lora_linear_layer)\.down\.weight"), "down"),
-    (re.compile(r"\.(?:lora|lora_linear_layer)\.up\.weight"), "up"),
-    (re.compile(r"\.lora_down\.weight"), "down"),
-    (re.compile(r"\.lora_up\.weight"), "up"),
-    (re.compile(r"\.lora_mid\.weight"), "mid"),
-    (re.compile(r"\.lora_A(?:\.(?P<adapter>[^.]+))?\.weight"), "down"),
-    (re.compile(r"\.lora_B(?:\.(?P<adapter>[^.]+))?\.weight"), "up"),
-    (re.compile(r"\.lora_magnitude_vector(?:\.(?!weight$)(?P<adapter>[^.]+))?(?:\.weight)?"), "m"),
-    (re.compile(r"\.dora_scale"), "m"),
-    (re.compile(r"\.alpha"), "alpha"),
+    (re.compile(r"\.(?:(?:lora|lora_linear_layer)\.|lora_)(?P<role>down|up|mid)\.weight"), ""),
+    (re.compile(rf"\.lora_A{_ADAPTER}\.weight"), "down"),
+    (re.compile(rf"\.lora_B{_ADAPTER}\.weight"), "up"),
+    (re.compile(rf"\.(?P<role>{_WHOLE_ENDS})"), ""),
+    (re.compile(rf"\.lora_magnitude_vector{_ADAPTER}(?:\.weight)?"), "m"),
+    (re.compile(rf"\.(?P<role>{_ENDS}){_ADAPTER}(?:\.weight)?"), ""),
     (re.compile(r"\.diff(?:\.weight)?"), "diff"),
-    (re.compile(r"\.diff_b"), "diff_b"),
-    (re.compile(r"\.scalar"), "scalar"),
-    (re.compile(r"\.w_norm"), "w_norm"),
-    (re.compile(r"\.b_norm"), "b_norm"),
     (re.compile(r"\.lora_A"), "down"),
     (re.compile(r"\.lora_B"), "up"),
-    *(
-        (re.compile(rf"\.{role}(?:\.(?!weight$)(?P<adapter>[^.]+))?(?:\.weight)?"), role)
-        for role in _LYCORIS
-    ),
-    *((re.compile(rf"\.{re.escape(end)}"), end) for end in NAMED if "." in end),
-    *(
-        (re.compile(rf"\.{end}(?:\.(?!weight$)(?P<adapter>[^.]+))?(?:\.weight)?"), end)
-        for end in NAMED
-        if "." not in end
-    ),
 )
-"""How a name ends, and what the tensor is then. `m` are DoRA's magnitudes."""
+"""How a name ends, and what the tensor is then: a role, or what the group `role` says."""
 
 _LAST_PARTS = 4
 """The most dots from which an ending above can start."""
-
-_ANY = re.compile(
-    r"(?:"
-    + "|".join(pattern.pattern.replace("?P<adapter>", "?:") for pattern, _ in _SUFFIXES)
-    + r")\Z"
-)
-"""Whether a name can have one of those endings at all: most names of a foreign file have none."""
 
 _OLD_PROCESSOR = re.compile(r"(.+)\.processor\.(to_[qkv]|to_out)_lora\.(down|up)\.weight")
 
@@ -260,13 +240,12 @@ def _split(name: str) -> tuple[str, str] | None:
     if old := _OLD_PROCESSOR.fullmatch(name):
         leaf = "to_out.0" if old[2] == "to_out" else old[2]
         return f"{old[1]}.{leaf}", old[3]
-    dots = [len(start) for start in _starts(name)][::-1]
-    if not dots or not _ANY.search(name, dots[0]):
-        return None
-    for dot in dots:
-        for pattern, role in _SUFFIXES:
+    for dot in [len(start) for start in _starts(name)][::-1]:
+        for pattern, fixed in _SUFFIXES:
             if found := pattern.fullmatch(name, dot):
-                adapter = found.groupdict().get("adapter") or "default"
+                groups = found.groupdict()
+                adapter = groups.get("adapter") or "default"
+                role = fixed or groups["role"].replace("dora_scale", "m")
                 return name[:dot] + ("" if adapter == "default" else f" @{adapter}"), role
     return None
 

@@ -17,6 +17,9 @@ from lora_recipes.formats.arrays import Array
 BLOCK = 2**22
 """Numbers that are formed at a time: 32 MiB."""
 
+SMALL = 2**12
+"""Numbers of a matrix that is quicker formed than taken apart."""
+
 MOST_NUMBERS = 2**27
 """Numbers of the largest thing that is formed at all: 1 GiB."""
 
@@ -174,7 +177,7 @@ def _norm(terms: Sequence[Matrix]) -> float:
     widths = [one.width for one in terms if one.width is not None]
     by_factors = (tall + wide) * sum(widths) ** 2
     by_rows = tall * wide * (1 + sum(widths))
-    plain = all(isinstance(one, Delta) for one in terms)
+    plain = all(isinstance(one, Delta) for one in terms) and tall * wide > SMALL
     if len(widths) == len(terms) and (plain or by_factors <= by_rows):
         _check(by_factors, sum(widths) ** 2)
         return _norm_by_factors(terms)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.pipeline import PAGE, RECORD
 from lora_recipes.provenance.lock import Lock
 from lora_recipes.provenance.objects import Objects, folder_listing
 from lora_recipes.provenance.verdict import Output
 
-RECORD = "out/train.json"
-"""The figures that training gives, and the environment that it ran in."""
-
-SHOWS_ENVIRONMENT = "out/report"
+SHOWS_ENVIRONMENT = PAGE
 """The page prints the environment, so it differs wherever that does."""
 
 

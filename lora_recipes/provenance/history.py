@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.pipeline import ADAPTER, RECORD, SNAPSHOTS
 from lora_recipes.provenance.processes import ask_git, git, git_environment
 from lora_recipes.provenance.revision import Ref, named_refs
 
-LOCK, RECORD = "dvc.lock", "out/train.json"
-ADAPTER, SNAPSHOTS = "out/adapter.safetensors", "out/snapshots"
+LOCK = "dvc.lock"
 
 _NOT_HISTORY = ("refs/stash", "refs/exps/exec/*", "refs/exps/stash", "refs/exps/celery/*")
 """Refs whose commits nobody made on purpose: DVC's marks and queue, git's stash."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import Lock, made_by
 from lora_recipes.provenance.objects import Faults, Objects
-from lora_recipes.provenance.pipeline import RESOLVED
 from lora_recipes.provenance.processes import DVC, Done, follow
 from lora_recipes.provenance.worktree import Worktree
 from lora_recipes.recipe.yamlfile import read

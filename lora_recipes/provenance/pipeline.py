@@ -16,10 +16,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
 from lora_recipes.text import aligned
 
-RESOLVED = "resolved.yaml"
 DVC_STATUS = """
 import gc, sys
 gc.disable()  # a tenth of the command, in a process that ends at once

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.pipeline import PACKAGE, RESOLVED
 from lora_recipes.provenance.lock import FILE, MAKE_WHOLE, Lock, upstream
-from lora_recipes.provenance.pipeline import RESOLVED, stage_names
+from lora_recipes.provenance.pipeline import stage_names
 from lora_recipes.provenance.processes import DVC, ask, follow
 from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Reporter
 
 TRAIN = "train"
-PACKAGE = "lora_recipes"
 FORCED = ("--force", "--no-commit", "--no-run-cache")
 """Run whatever DVC remembers, and put nothing into its cache."""
 

@@ -16,17 +16,17 @@ from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.formats.header import recipe_of
-from lora_recipes.provenance.history import ADAPTER, LOCK, RECORD, output_md5
+from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
+from lora_recipes.provenance.history import LOCK, output_md5
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
-from lora_recipes.recipe.resolved import FILE as RESOLVED
+from lora_recipes.recipe.releases import comparable
 from lora_recipes.tensors import read_header
 from lora_recipes.tree import flat
 
-MANIFEST = "build/manifest.json"
-METRICS = (RECORD, "out/report.json")
+METRICS = (RECORD, FIGURES)
 
 _ABOUT_CODE = ("code.", "packages.")
 _NO_SETTING = ("overridden", "schema")
@@ -90,6 +90,7 @@ def _of_file(root: Path, file: Path, name: str) -> Side:
     recipe = recipe_of(metadata)
     data = str(recipe.pop("manifest", ""))
     recipe.pop("hash", None)
+    recipe = comparable(recipe)
     if recipe:
         recipe.setdefault("step", AT_THE_END)
     fields = {key: text for key, text in metadata.items() if not key.startswith(_NEVER_TWICE)}
@@ -111,11 +112,13 @@ def _of_commit(root: Path, name: str) -> Side:
     commit = _Commit(root, revision.commit)
     resolved = commit.yaml(RESOLVED)
     keys = flat(resolved) if isinstance(resolved, dict) else {}
-    recipe = {
-        key: value
-        for key, value in keys.items()
-        if not key.startswith(_ABOUT_CODE) and key.partition(".")[0] not in _NO_SETTING
-    }
+    recipe = comparable(
+        {
+            key: value
+            for key, value in keys.items()
+            if not key.startswith(_ABOUT_CODE) and key.partition(".")[0] not in _NO_SETTING
+        }
+    )
     if recipe:
         recipe["step"] = AT_THE_END
     record = commit.json(RECORD)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lora_recipes.adapter.metadata import recipe_hash
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.drift import Drift, drift
-from lora_recipes.formats.hashes import short_recipe, short_tensors
+from lora_recipes.formats.hashes import short_hash, short_recipe, short_tensors
+from lora_recipes.formats.header import recipe_of
+from lora_recipes.pipeline import ADAPTER, RECORD, SNAPSHOTS, TRAINED_SECTIONS
 from lora_recipes.provenance.history import (
-    ADAPTER,
     LOCK,
-    RECORD,
-    SNAPSHOTS,
     Commit,
     History,
     Holds,
@@ -30,6 +30,7 @@ from lora_recipes.provenance.history import (
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.revision import Ref
 from lora_recipes.provenance.worktree import cache_folder
+from lora_recipes.recipe.releases import nested, said
 from lora_recipes.tensors import Header, read_header
 from lora_recipes.text import counted
 
@@ -107,6 +108,15 @@ class _Search:
         return short_recipe(self.header.metadata)
 
     @cached_property
+    def recipes(self) -> frozenset[str]:
+        """The recipe's hash as the file has it, and as this release would write it."""
+        leaves = recipe_of(self.header.metadata)
+        sections = {key: leaves[key] for key in leaves if key.partition(".")[0] in TRAINED_SECTIONS}
+        facts = [str(leaves.get(key, "")) for key in ("base_identity", "manifest")]
+        today = short_hash(recipe_hash(nested(said(sections)), *facts))
+        return frozenset([self.recipe, today])
+
+    @cached_property
     def objects(self) -> Objects:
         return Objects(cache_folder(self.root))
 
@@ -125,7 +135,7 @@ class _Search:
             yield SNAPSHOT, f"{SNAPSHOTS}/{name}", lambda says: says.snapshots in folders
         yield TENSORS, ADAPTER, lambda says: says.tensors == self.tensors
         if self.recipe:
-            yield RECIPE, self._output_of_recipe(), lambda says: says.recipe == self.recipe
+            yield RECIPE, self._output_of_recipe(), lambda says: says.recipe in self.recipes
 
     def answer(self, how: str, output: str, holds: Holds) -> Trace | None:
         commits = self.history.makers(holds)

@@ -13,8 +13,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import MAKE_WHOLE, Lock, contradictions, made_by
-from lora_recipes.provenance.pipeline import RESOLVED, differing, dvc_status, value_at
+from lora_recipes.provenance.pipeline import differing, dvc_status, value_at
+from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.yamlfile import read
 
 
@@ -99,7 +101,7 @@ def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterato
 def _other_setting(
     name: str, key: str, params: Mapping[str, Any], resolved: dict[str, Any]
 ) -> Problem:
-    before, now = value_at(_nested(params), key), value_at(resolved, key)
+    before, now = value_at(nested(params), key), value_at(resolved, key)
     kind, _, rest = key.partition(".")
     if kind == "base_identity":
         return Problem(
@@ -112,18 +114,6 @@ def _other_setting(
     if kind == "packages":
         return _problem("requirements.lock", f"{rest} is {now}, but {name} ran with {before}")
     return _problem("params.yaml", f"{key} is {_shown(now)}, but {name} ran with {_shown(before)}")
-
-
-def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"code.train": x}` as `{"code": {"train": x}}`."""
-    out: dict[str, Any] = {}
-    for key, value in params.items():
-        *sections, last = key.split(".")
-        place = out
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    return out
 
 
 def _shown(value: Any) -> str:

@@ -9,6 +9,28 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 USUAL_FOLDERS = ("models", "data")
 """Nobody's name on the hub is meant by these, even before the folder exists."""
 FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
+LONGEST = 96
+"""Letters of an id, owner and slash included. Source: huggingface_hub, validate_repo_id."""
+
+
+def can_be_a_path(name: str, root: Path) -> bool:
+    """Whether a file can have that name: one too long, with a NUL, with half of a surrogate pair
+    or with the `~` of a user whom nobody knows, cannot."""
+    try:
+        (root / Path(name).expanduser()).lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return True
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def lies_here(name: str, root: Path) -> bool:
+    """Whether there is a file or folder of that name."""
+    try:
+        return (root / Path(name).expanduser()).exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def is_hub_id(name: str, root: Path) -> bool:
@@ -16,9 +38,10 @@ def is_hub_id(name: str, root: Path) -> bool:
 
     `owner/name` is a local path where a folder `owner` exists, and where it ends like a file.
     """
-    path = Path(name).expanduser()
+    if not HUB_ID.fullmatch(name) or len(name) > LONGEST:
+        return False
+    path = Path(name)
     in_a_folder = len(path.parts) > 1 and (
         path.parts[0] in USUAL_FOLDERS or (root / path.parts[0]).is_dir()
     )
-    local = path.suffix.lower() in FILES or in_a_folder or (root / path).exists()
-    return HUB_ID.fullmatch(name) is not None and not local
+    return not (path.suffix.lower() in FILES or in_a_folder or (root / path).exists())

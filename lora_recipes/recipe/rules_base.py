@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lora_recipes.recipe.hub_id import is_hub_id
+from lora_recipes.recipe.hub_id import is_hub_id, lies_here
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Finding, rule
@@ -44,7 +44,7 @@ def local_base_exists(recipe: Recipe, root: Path) -> Iterator[Finding]:
     """A base model, VAE or tokenizer that is no Hugging Face id is there when a run needs it."""
     for key, own in (("model", "pocket"), ("vae", "base"), ("tokenizer", "base")):
         name = getattr(recipe.base, key)
-        here = name == own or (root / Path(name).expanduser()).exists()
+        here = name == own or lies_here(name, root)
         if not here and not is_hub_id(name, root):
             yield Finding(
                 f"base.{key}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from lora_recipes.recipe.sections.train import Train
 
@@ -34,20 +35,27 @@ def learning_rate_at(step: int, total: int, train: Train) -> float:
     Source: transformers, optimization.py.
     """
     if train.learning_rate == "auto":
-        return relative_step(step + 1, train.adafactor.warmup_init)
+        return float(relative_step(step + 1, train.adafactor.warmup_init))
     return train.learning_rate * schedule_factor(step, total, train)
 
 
-def relative_step(step: int, warmup: bool) -> float:
+def relative_step(
+    step: Any,
+    warmup: bool,
+    root: Callable[[Any], Any] = math.sqrt,
+    least: Callable[[Any, Any], Any] = min,
+) -> Any:
     """Adafactor's relative step size, rho = min(1e-2 or a ramp of 1e-6 t, 1 / √t).
 
     Args:
-        step: the paper's t; the first step has 1.
+        step: the paper's t, a whole number or a device's count; the first step has 1.
         warmup: whether it rises from near 0, `train.adafactor.warmup_init`.
+        root: the square root of such a step.
+        least: the lesser of a bound and such a step's value.
 
     Source: Shazeer & Stern 2018, arXiv:1804.04235, algorithm 6 and section 8.
     """
-    return min(1e-6 * step if warmup else 1e-2, 1.0 / math.sqrt(step))
+    return least(1e-6 * step if warmup else 1e-2, 1.0 / root(step))
 
 
 def schedule_factor(step: int, total: int, train: Train) -> float:

@@ -47,12 +47,15 @@ def check_base(root: Path) -> None:
     Untouched files are not read again: their hashes are remembered in `.lora/hashes.json`.
 
     Raises:
-        UserError: they differ, or files are missing.
+        UserError: they differ, files are missing, or they are not known to be trained right.
     """
+    from lora_recipes.base.check import refuse_unknown
     from lora_recipes.base.locate import identity, locate
 
     base = read_section(root, "base", Base)
-    found = identity(locate(base, root), own_folder(root) / "hashes.json")
+    located = locate(base, root)
+    refuse_unknown(located)
+    found = identity(located, own_folder(root) / "hashes.json")
     resolved = read_value(root, "base_identity")
     if found != resolved:
         raise UserError(

@@ -6,7 +6,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.hub_id import is_hub_id
@@ -50,7 +49,7 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
             not on this machine has no identity yet.
 
     Raises:
-        UserError: the base model's files are missing or are not what they should be.
+        UserError: the base model's files are missing, or it is not known to be trained right.
     """
     from lora_recipes.provenance.code import stage_hashes
 
@@ -81,16 +80,19 @@ def absent_base(document: dict[str, Any], root: Path) -> str:
 
 
 def _base_identity(root: Path, resolved: Resolved, download: bool) -> str:
+    from lora_recipes.base.check import refuse_unknown
+    from lora_recipes.base.hub import Absent
     from lora_recipes.base.locate import identity, locate
 
-    base = resolved.recipe.base
     try:
-        located = locate(base, root, download=download)
-    except UserError:
-        remote = [base.model, base.vae, base.tokenizer]
-        if not download and any(is_hub_id(name, root) for name in remote):
-            return NOT_HERE
-        raise
+        located = locate(resolved.recipe.base, root, download=download)
+    except Absent as error:
+        if download:
+            raise
+        if error.found:
+            refuse_unknown(error.found)
+        return NOT_HERE
+    refuse_unknown(located)
     return identity(located, own_folder(root) / "hashes.json")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import fresh_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.pipeline import ADAPTER, SAMPLES, SNAPSHOTS
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
@@ -27,8 +28,6 @@ from lora_recipes.tensors import read_header
 if TYPE_CHECKING:
     from lora_recipes.sample.draw import Studio
 
-ADAPTER = Path("out/adapter.safetensors")
-
 
 def run(root: Path, report: Reporter) -> None:
     """Draw the recipe's prompts with its seeds, without and with the adapter and its snapshots.
@@ -43,17 +42,17 @@ def run(root: Path, report: Reporter) -> None:
     prepare = restored(Prepare, _section(header, "prepare"))
     lora = restored(Lora, _section(header, "lora"))
 
-    snapshots = sorted((root / "out" / "snapshots").glob("step-*.safetensors"))
+    snapshots = sorted((root / SNAPSHOTS).glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}
     prompts = [fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
     pictures = plan.pictures(sample, prompts, [path.stem for path in snapshots])
 
-    with fresh_folder(root / "out" / "samples") as folder:
+    with fresh_folder(root / SAMPLES) as folder:
         if pictures:
             studio = _studio(root, lora, adapters, plan.picture_size(sample, prepare.resolution))
             _draw(folder, pictures, studio, report)
         write_index(folder, pictures)
-    report.say(f"{len(pictures)} pictures in out/samples")
+    report.say(f"{len(pictures)} pictures in {SAMPLES}")
 
 
 def _studio(root: Path, lora: Lora, adapters: Mapping[str, Path], size: tuple[int, int]) -> Studio:
@@ -97,7 +96,7 @@ def _section(header: Mapping[str, str], name: str) -> dict[str, Any]:
     except (KeyError, ValueError) as error:
         raise UserError(
             Problem(
-                where=str(ADAPTER),
+                where=ADAPTER,
                 what=f"its header does not hold the recipe's {name} section",
                 fix="run `dvc repro train`, which writes it",
             )

@@ -187,7 +187,9 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.adapter.file import write
     from lora_recipes.adapter.metadata import build
     from lora_recipes.adapter.parts import Adapted
-    from lora_recipes.base.load import load_scheduler, load_unet
+    from lora_recipes.base.facts import read_facts
+    from lora_recipes.base.load import load_unet
+    from lora_recipes.base.locate import locate
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.fast.recompute import enable_recompute
@@ -195,7 +197,7 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.train.module import Denoiser
     from lora_recipes.train.objective import Objective, Pretraining
 
-    schedule = load_scheduler(recipe.base, root).config
+    schedule = read_facts(locate(recipe.base, root)).schedule
     unet = load_unet(recipe.base, root, setup.dtype, setup.device)
     adapted = Adapted({"unet": unet})
     adapted.inject(recipe.lora, recipe.train.seed)

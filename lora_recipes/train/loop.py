@@ -34,6 +34,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     start = time.monotonic()
+    speed_up(job.denoiser.unet, report)
     training = Training(job, schedule)
     resumed_at = training.resume()
     if resumed_at:
@@ -74,7 +75,6 @@ class Training:
         """
         self.job = job
         self.schedule = schedule
-        speed_up(job.denoiser.unet, job.checkpoints.report)
         self.views = StackViews(job.denoiser, job.adapter_dtype)
         self.record = Record(job.pictures, job.stream, add_up)
         self.module = Denoising(job.denoiser, job.objective, self.record, self._optimizer)

@@ -31,7 +31,7 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class Objective:
-    """The chosen noise, timesteps, loss and weighting. Each is a word in a table of `diffusion/`."""
+    """The chosen noise, timesteps, loss and weighting, each a word in a table of `diffusion/`."""
 
     train: Train
     base: Pretraining
@@ -73,7 +73,9 @@ def _all_off(section: AnySection) -> AnySection:
     off: dict[str, Any] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if isinstance(value, Section):
+        frozen = [item.value for item in field.metadata if isinstance(item, Off)]
+        if frozen:
+            off[name] = frozen[0]
+        elif isinstance(value, Section):
             off[name] = _all_off(value)
-        off.update({name: item.value for item in field.metadata if isinstance(item, Off)})
     return section.model_copy(update=off)

@@ -145,7 +145,7 @@ def test_a_file_and_a_commit_are_compared_in_what_both_speak_of(two: Trained):
     found = compare(two.root, "a.safetensors", "main")
     assert found.recipe == (
         ("train.learning_rate", 0.001, 0.002),
-        ("train.snapshots", None, [0.5]),
+        ("train.snapshots", [], [0.5]),
     ), "the header says nothing of sample, so sample does not differ"
     assert found.tensors is not None
     assert found.tensors.is_none

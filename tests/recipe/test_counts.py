@@ -44,7 +44,7 @@ def test_less_than_one_full_step_is_a_problem():
 
 @pytest.mark.parametrize(
     ("repeats", "batch_size", "accumulation"),
-    itertools.product([(1,), (2, 1, 5), (1,) * 11], [1, 2, 3, 7], [1, 2, 4, 5]),
+    list(itertools.product([(1,), (2, 1, 5), (1,) * 11], [1, 2, 3, 7], [1, 2, 4, 5])),
 )
 def test_the_stream_that_is_trained_is_as_long_as_was_counted(
     repeats: tuple[int, ...], batch_size: int, accumulation: int

@@ -1,4 +1,4 @@
-"""This key changes this: a row for every key of every section, and for `runtime`.
+"""This key changes this: a row (`keys.py`) for every key of every section, and for `runtime`.
 
 Each row changes one key and looks at what comes out of the code that is meant to read it: the
 files of a stage, the steps of an optimizer, what a run told. A key that nothing reads has no row
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,13 @@ from tests.dataset.pictures import files_under, photo, put
 from tests.dataset.pictures import project as data_project
 from tests.encode.conftest import Project as ToEncode
 from tests.models import tiny_sdxl
+from tests.recipe.keys import ROWS, SMALL, Row, Settings
 from tests.sample.conftest import SAMPLE, adapter_tensors, write_resolved
 from tests.sample.conftest import project as sample_project
 from tests.train.project import make_project, run_stage, small_unet
 from tests.train.test_optimizers import ours
 
 __all__ = ["adapter_tensors", "sample_project"]
-
-Settings = dict[str, Any]
-"""By dotted key."""
-
-COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 
 
 def section(settings: Settings, name: str) -> dict[str, Any]:
@@ -207,123 +202,12 @@ def told(settings: Settings, root: Path) -> str:
     return type(reporter(runtime(root).progress)).__name__
 
 
-@dataclass(frozen=True)
-class Row:
-    """One key, another value of it, and what must change."""
+LOOKS: dict[str, Callable[[Settings, Path], Any]] = {
+    look.__name__: look
+    for look in (located, pictured, encoded, stepped, trained, computed, sampled, told)
+}
 
-    key: str
-    value: Any
-    look: Callable[[Settings, Path], Any]
-    what: str = ""
-    """The part of what is looked at; empty for any of it."""
-
-    beside: Settings = field(default_factory=dict)
-    """What else is set, before and after."""
-
-    along: Settings = field(default_factory=dict)
-    """What has to change along, because the key means nothing otherwise."""
-
-    @property
-    def before(self) -> Settings:
-        return self.beside
-
-    @property
-    def after(self) -> Settings:
-        return self.beside | self.along | {self.key: self.value}
-
-
-WORDS = {"dataset.trigger": "zwk", "dataset.class_word": "toy"}
-SQUARES = {"prepare.resolution": 64, "prepare.crop": "center"} | WORDS
-SELF_PACED = {"train.learning_rate": "auto", "train.adafactor.relative_step": True}
-ADAMW = {"train.optimizer": "adamw"}
-CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
-LORA = {"lora.rank": 2, "lora.alpha": 2}
-SMALL = CPU | LORA
-
-
-def row(key: str, value: Any, look: Any, what: str = "", /, **more: Any) -> Row:
-    return Row(key, value, look, what, **more)
-
-
-ROWS = [
-    row("base.model", "model", located, beside={"base.model": "pocket", "base.revision": "none"}),
-    row("base.revision", OTHER_COMMIT, located,
-        beside={"base.model": "some/one", "base.revision": COMMIT}),
-    row("base.vae", "./other/vae", located, beside={"base.model": "model"}),
-    row("base.vae_revision", OTHER_COMMIT, located,
-        beside={"base.model": "pocket", "base.vae": "some/vae", "base.vae_revision": COMMIT}),
-    row("base.tokenizer", "./other", located, beside={"base.model": "model"}),
-    row("base.tokenizer_revision", OTHER_COMMIT, located,
-        beside={"base.model": "pocket", "base.tokenizer": "some/words",
-                "base.tokenizer_revision": COMMIT}),
-    row("dataset.manifest", f"sha256:{'0' * 64}", pictured, beside=SQUARES),
-    row("dataset.trigger", "qqq", pictured, "manifest.json", beside=SQUARES),
-    row("dataset.class_word", "cat", pictured, "manifest.json", beside=SQUARES),
-    row("dataset.template", "{trigger}!", pictured, "manifest.json", beside=SQUARES),
-    row("dataset.heldout", "held", pictured, "manifest.json", beside=SQUARES),
-    row("dataset.others", "other", pictured, "manifest.json", beside=SQUARES),
-    row("prepare.resolution", [72, 64], pictured, "images/wide.png.png", beside=SQUARES),
-    row("prepare.crop", "random", pictured, "images/wide.png.png", beside=SQUARES),
-    row("prepare.upscale", True, pictured, beside=SQUARES | {"prepare.resolution": 128}),
-    row("prepare.background", "black", pictured, "images/clear.png.png", beside=SQUARES),
-    row("prepare.seed", 1, pictured, "images/wide.png.png",
-        beside=SQUARES | {"prepare.crop": "random"}),
-    row("encode.vae_precision", "fp16", encoded, beside={"base.vae": "./vae"}),
-    row("lora.rank", 3, trained, "weights", beside=SMALL),
-    row("lora.alpha", 4, trained, "alpha", beside=SMALL),
-    row("lora.targets", "transformer", trained, "weights", beside=SMALL),
-    row("train.repeats", 2, trained, "weights", beside=SMALL),
-    row("train.epochs", 2, trained, "weights", beside=SMALL),
-    row("train.steps", 2, trained, "weights", beside=SMALL, along={"train.epochs": "auto"}),
-    row("train.batch_size", 2, trained, "weights", beside=SMALL),
-    row("train.gradient_accumulation", 2, trained, "weights", beside=SMALL),
-    row("train.learning_rate", 0.02, stepped),
-    row("train.scheduler", "linear", stepped),
-    row("train.warmup_steps", 3, stepped, beside={"train.scheduler": "linear"}),
-    row("train.restarts", 2, stepped, beside={"train.scheduler": "cosine_with_restarts"}),
-    row("train.power", 2.0, stepped, beside={"train.scheduler": "polynomial"}),
-    row("train.optimizer", "adamw", stepped),
-    row("train.weight_decay", 0.1, stepped),
-    row("train.max_grad_norm", 0.001, trained, "weights", beside=SMALL),
-    row("train.noise_offset", 0.1, trained, "losses", beside=SMALL),
-    row("train.snapshots", [0.5], trained, "snapshots", beside=SMALL),
-    row("train.seed", 1, trained, "losses", beside=SMALL),
-    row("train.adafactor.relative_step", True, stepped, beside={"train.learning_rate": 0.02},
-        along={"train.learning_rate": "auto"}),
-    row("train.adafactor.scale_parameter", True, stepped),
-    row("train.adafactor.warmup_init", True, stepped, beside=SELF_PACED),
-    row("train.adafactor.clip_threshold", 0.5, stepped),
-    row("train.adafactor.eps", [1e-2, 1e-3], stepped),
-    row("train.adafactor.decay_rate", -0.5, stepped),
-    row("train.adafactor.beta1", 0.9, stepped),
-    row("train.adamw.beta1", 0.5, stepped, beside=ADAMW),
-    row("train.adamw.beta2", 0.9, stepped, beside=ADAMW),
-    row("train.adamw.eps", 0.1, stepped, beside=ADAMW),
-    row("sample.prompts", ["a blue ring"], sampled),
-    row("sample.negative_prompt", "red", sampled),
-    row("sample.seeds", [1], sampled),
-    row("sample.steps", 3, sampled),
-    row("sample.guidance", 2.0, sampled),
-    row("sample.strength", 1.5, sampled),
-    row("sample.size", [64, 64], sampled),
-    row("compute.device", "mps", computed),
-    row("compute.precision", "bf16", trained, "losses", beside=SMALL),
-    row("compute.adapter_precision", "base", trained, "losses",
-        beside=SMALL | {"compute.precision": "bf16"}),
-    row("compute.threads", 2, computed, "threads", beside=CPU),
-    row("compute.attention", "math", computed, "fused attention", beside=CPU),
-    row("compute.gradient_checkpointing", True, trained, "times through a feed-forward layer",
-        beside=SMALL),
-    row("compute.deterministic", False, computed, "deterministic", beside=CPU),
-    row("runtime.workers", 1, trained, "workers", beside=SMALL),
-    row("runtime.processes", 2, trained, beside=SMALL),
-    row("runtime.nodes", 2, trained, beside=SMALL),
-    row("runtime.checkpoint_every", 1, trained, "checkpoints", beside=SMALL),
-    row("runtime.log_every", 2, trained, "news", beside=SMALL),
-    row("runtime.progress", "off", told),
-]  # fmt: skip
-
-Observe = Callable[[Callable[[Settings, Path], Any], Settings], Any]
+Observe = Callable[[str, Settings], Any]
 _SEEN: dict[str, Any] = {}
 
 
@@ -337,16 +221,16 @@ def observe(
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
 
-    def look(at: Callable[[Settings, Path], Any], settings: Settings) -> Any:
-        known = f"{at.__name__} {sorted(settings.items())}"
+    def look(name: str, settings: Settings) -> Any:
+        known = f"{name} {sorted(settings.items())}"
         if known not in _SEEN:
-            ready = at is sampled
-            root = tmp_path_factory.mktemp(at.__name__)
-            root = request.getfixturevalue("sample_project") if ready else root
+            ready = name == "sampled"
+            root = request.getfixturevalue("sample_project") if ready else None
+            root = root or tmp_path_factory.mktemp(name)
             with pytest.MonkeyPatch.context() as inside:
                 inside.chdir(root)
                 try:
-                    _SEEN[known] = at(settings, root)
+                    _SEEN[known] = LOOKS[name](settings, root)
                 except UserError as error:
                     _SEEN[known] = str(error).replace(str(root), "")
         return _SEEN[known]
@@ -359,9 +243,10 @@ def observe(
 def changes(row: Row, observe: Observe) -> bool:
     """Whether what the row names is another thing after the key was changed."""
     before, after = (observe(row.look, settings) for settings in (row.before, row.after))
-    if row.what and isinstance(before, dict) and isinstance(after, dict):
-        assert row.what in before
-        before, after = before[row.what], after[row.what]
+    if row.what:
+        assert isinstance(before, dict), before
+        assert isinstance(after, dict), after
+        before, after = before[row.what], after.get(row.what)
     return bool(before != after)
 
 
@@ -395,6 +280,6 @@ def test_a_key_that_nothing_reads_is_found(observe: Observe):
     assert without_a_row([*recipe_keys(), "train.brand_new"]) - set(recipe_keys()) == {
         "train.brand_new"
     }
-    idle = Row("train.power", 2.0, stepped)  # its schedule is not the polynomial one
+    idle = Row("train.power", 2.0, "stepped")  # its schedule is not the polynomial one
     assert not changes(idle, observe)
-    assert not changes(Row("train.power", 2.0, trained, "weights", beside=SMALL), observe)
+    assert not changes(Row("train.power", 2.0, "trained", "weights", beside=SMALL), observe)

@@ -20,34 +20,9 @@ from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.sections.section import BelongsTo, Off, Section, first_of
 from lora_recipes.recipe.sections.train import Train
+from tests.recipe.keys import OFF
 
 ROOT = Path(__file__).parent.parent.parent
-
-OFF = {
-    "base.vae": "base",
-    "base.vae_revision": "none",
-    "base.tokenizer": "base",
-    "base.tokenizer_revision": "none",
-    "dataset.trigger": "none",
-    "dataset.class_word": "none",
-    "dataset.heldout": "none",
-    "dataset.others": "none",
-    "prepare.upscale": False,
-    "train.warmup_steps": 0,
-    "train.weight_decay": 0.0,
-    "train.max_grad_norm": 0.0,
-    "train.noise_offset": 0.0,
-    "train.snapshots": (),
-    "train.adafactor.relative_step": False,
-    "train.adafactor.scale_parameter": False,
-    "train.adafactor.warmup_init": False,
-    "train.adafactor.beta1": "none",
-    "sample.negative_prompt": "",
-    "compute.adapter_precision": "fp32",
-    "compute.gradient_checkpointing": False,
-}
-"""Frozen: what a missing key means in every adapter, resolved.yaml and lock that was ever written.
-A new key is added here; none may change, and none may go as long as the key is there."""
 
 
 def sections(recipe: Recipe) -> dict[str, Section]:

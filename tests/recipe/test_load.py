@@ -8,6 +8,7 @@ from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import recipe_keys
 from lora_recipes.recipe.load import load_recipe, recipe_names, resolve, validate_recipe
 from lora_recipes.recipe.model import Recipe, plain
+from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.train import Train
 from tests.recipe.conftest import message, text
 
@@ -137,8 +138,7 @@ def test_all_problems_are_told_at_once_in_file_order(project):
           allowed: a whole number from 1 to 1,024
           fix:     choose a value in that range; the default is 128
         recipes/mine.yaml:8: compute is a text
-          allowed: a mapping with device, precision, adapter_precision, threads, attention, \
-gradient_checkpointing, deterministic
+          allowed: a mapping with {", ".join(Compute.model_fields)}
           fix:     write the keys of compute on indented lines under it
         recipes/old.yaml:5: lora.rnk is not a key
           allowed: one of rank, alpha, targets

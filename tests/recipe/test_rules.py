@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from lora_recipes.recipe.fields import recipe_keys, section_texts
+from lora_recipes.recipe import belonging
+from lora_recipes.recipe.fields import (
+    belongings,
+    overridable_keys,
+    recipe_keys,
+    section_texts,
+    show,
+)
 from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
 from lora_recipes.recipe.rules import RULES, for_images
 from tests.recipe.conftest import message
+from tests.recipe.keys import ROWS
 
 ONE_LENGTH = "one of train.epochs and train.steps as a number, the other auto"
 BRACES = "{trigger} and {class_word}"
@@ -283,8 +293,51 @@ def test_a_doubtful_setting_is_warned_about(project, case):
 
 
 def test_every_rule_is_tested_here():
-    assert {rule.id for rule in RULES} == {case[0] for case in BROKEN + WARNED}
+    tested = {case[0] for case in BROKEN + WARNED}
+    declared = {rule.id for rule in belonging.rules()}
+    assert {rule.id for rule in RULES} == tested | declared
     assert {rule.id for rule in RULES if rule.level == "warning"} == {case[0] for case in WARNED}
+
+
+DECLARED = [
+    (key, owner)
+    for name, owner in belongings().items()
+    for key in overridable_keys().values()
+    if f"{key.name}.".startswith(f"{name}.")
+]
+
+
+@pytest.mark.parametrize(("key", "owner"), DECLARED, ids=[key.name for key, _ in DECLARED])
+def test_a_key_stays_at_its_default_without_the_one_that_it_belongs_to(project, key, owner):
+    other = overridable_keys()[owner.key]
+    values = [other.default, *other.words, owner.above, True, False]
+    unmet = next(value for value in values if value is not None and not owner.met_by(value))
+    given = {row.key: row.value for row in ROWS}[key.name]
+    if owner.position is not None:
+        given = [0.5 if n == owner.position else item for n, item in enumerate(key.default)]
+
+    project.params(nested({key.name: given, owner.key: unmet}))
+    told = message(lambda: resolve(project.root)).splitlines()
+
+    shown = key.name if owner.position is None else f"{key.name}[{owner.position}]"
+    [at] = [n for n, line in enumerate(told) if f" beside {owner.key} = {show(unmet)}" in line]
+    assert told[at].startswith(f"params.yaml:3: {shown} = ")
+    assert told[at + 1].startswith("  allowed: ")
+    assert told[at + 1].endswith(f", the default, {belonging.condition(owner)}")
+    assert told[at + 2].endswith((f", or remove {key.name}", " there"))
+    assert owner.key.rpartition(".")[2] in told[at + 2]
+
+
+def nested(settings: dict[str, object]) -> str:
+    """Dotted settings as YAML, a section a line."""
+    tree: dict[str, object] = {}
+    for name, value in settings.items():
+        *sections, leaf = name.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return "\n".join(f"{name}: {json.dumps(section)}" for name, section in tree.items())
 
 
 def test_of_a_sub_section_that_is_not_used_no_key_is_told_twice(project):

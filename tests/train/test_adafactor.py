@@ -138,12 +138,37 @@ def test_two_threads_give_transformers_bits_too():
         Race(mixed(8), scale_parameter=True).run(4)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"scale_parameter": True, "beta1": 0.9},
+        {"decay_rate": -0.3, "weight_decay": 0.0},
+        SELF_PACED,
+        SELF_PACED | {"warmup_init": True},
+        SELF_PACED | {"scale_parameter": True, "beta1": 0.9, "warmup_init": True},
+    ],
+)
+def test_a_step_that_overflowed_leaves_no_trace_and_the_others_keep_their_bits(settings):
+    """As fp16's scaler asks for it: it says on the device what happened. Others never see it."""
+    race = Race(mixed(4), **settings)
+    for overflowed in (1, 0, 0, 1, 1, 0, 0, 0):
+        race.stacked.found_inf = torch.tensor(float(overflowed))
+        if overflowed:
+            for weight in race.ours:
+                weight.grad.fill_(float("inf"))
+            race.stacked.step()
+            race.assert_same()
+        else:
+            race.run(1)
+
+
 def test_how_a_stack_is_cut_changes_no_bit(monkeypatch):
     monkeypatch.setattr(adafactor, "AT_ONCE", 1)
     Race(mixed(4), beta1=0.9).run(3)
 
 
-def test_a_run_that_goes_on_from_its_state_ends_in_the_same_bits():
+def test_a_run_resumed_from_its_state_ends_in_the_same_bits():
     settings = {"scale_parameter": True, "beta1": 0.9}
     whole, broken = (Race(mixed(4), **settings) for _ in range(2))
     whole.run(6)
@@ -177,8 +202,11 @@ class Count(TorchDispatchMode):
     ("settings", "most"),
     [({}, 160), (SELF_PACED | {"scale_parameter": True, "beta1": 0.9}, 230)],
 )
-def test_a_step_of_1120_matrices_is_a_few_operations_and_waits_for_nothing(settings, most):
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_step_of_1120_matrices_is_a_few_operations_and_waits_for_nothing(settings, most, scaled):
     race = Race(sdxl(1), **settings)
+    if scaled:  # as fp16's scaler asks for it
+        race.stacked.found_inf, most = torch.zeros(()), 2 * most
     race.stacked.step()
     with Count() as counted:
         race.stacked.step()

@@ -1,4 +1,4 @@
-"""Batches are the same however they are loaded, and go on exactly where they stopped."""
+"""Batches are the same however they are loaded, and resume exactly where they stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lora_recipes.encode.store import load_moments, load_text, read_index
-from lora_recipes.train.data.batches import Batch, BatchLoader, Pictures
+from lora_recipes.train.data.batches import Batch, Pictures, load
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream
 from tests.train.project import encode_pictures
@@ -37,9 +37,9 @@ def same(one: Batch, other: Batch) -> bool:
 
 def test_a_batch_holds_the_encoded_picture_of_each_of_its_samples(folder: Path):
     found = pictures(folder)
-    for number, batch in enumerate(BatchLoader(found, RankSchedule(STREAM), 0)):
+    for number, batch in enumerate(load(found, RankSchedule(STREAM))):
         assert batch.number == number
-        assert batch.share == STREAM.share(number)
+        assert batch.weight == STREAM.weight(number)
         for row, sample in enumerate(STREAM.batch(number)):
             image = found.images[sample.image]
             mean, std = load_moments(folder / image.moments)
@@ -55,7 +55,7 @@ def test_a_batch_holds_the_encoded_picture_of_each_of_its_samples(folder: Path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_image_is_seen_exactly_as_often_as_the_recipe_says(folder: Path, workers: int):
-    loader = BatchLoader(pictures(folder), RankSchedule(STREAM), workers)
+    loader = load(pictures(folder), RankSchedule(STREAM), workers=workers)
     seen = [position for batch in loader for position in batch.positions]
     assert seen == [(k // 12, k) for k in range(30)]
     looks = Counter(STREAM.sample(index).image for epoch, index in seen if epoch < 2)
@@ -63,29 +63,25 @@ def test_every_image_is_seen_exactly_as_often_as_the_recipe_says(folder: Path, w
 
 
 def test_workers_and_memory_change_no_byte(folder: Path):
-    plain = list(BatchLoader(pictures(folder), RankSchedule(STREAM), 0))
+    plain = list(load(pictures(folder), RankSchedule(STREAM)))
     for other in (
-        BatchLoader(pictures(folder), RankSchedule(STREAM), 2),
-        BatchLoader(pictures(folder, keep=0), RankSchedule(STREAM), 0),
+        load(pictures(folder), RankSchedule(STREAM), workers=2),
+        load(pictures(folder, keep=0), RankSchedule(STREAM)),
     ):
         assert all(same(a, b) for a, b in zip(plain, other, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("stopped", [1, 7, 14])
-def test_a_loader_goes_on_after_the_batches_that_were_handed_out(
-    folder: Path, workers: int, stopped: int
+@pytest.mark.parametrize("processes", [1, 2])
+def test_loading_resumes_at_the_round_of_any_batch(
+    folder: Path, workers: int, stopped: int, processes: int
 ):
-    whole = list(BatchLoader(pictures(folder), RankSchedule(STREAM), 0))
-    first = BatchLoader(pictures(folder), RankSchedule(STREAM), workers)
-    batches = iter(first)
-    for _ in range(stopped):
-        next(batches)
-    second = BatchLoader(pictures(folder), RankSchedule(STREAM), workers)
-    second.load_state_dict(first.state_dict())
-    assert len(second) == len(whole), "Lightning counts from the start of the training"
-    rest = list(second)
-    assert all(same(a, b) for a, b in zip(whole[stopped:], rest, strict=True))
+    ranks = [RankSchedule(STREAM, processes, rank) for rank in range(processes)]
+    for schedule in ranks:
+        whole = list(load(pictures(folder), schedule))
+        rest = list(load(pictures(folder), schedule, stopped, workers))
+        assert all(same(a, b) for a, b in zip(whole[stopped // processes :], rest, strict=True))
 
 
 def test_a_moved_batch_keeps_its_place_and_its_time_ids_in_float32(folder: Path):

@@ -131,7 +131,7 @@ def test_success_leaves_nothing_and_failure_leaves_the_checkpoints(kept: Checkpo
     assert not kept.folder.exists()
 
 
-def test_what_killed_processes_left_half_done_goes_when_the_run_goes_on(kept: Checkpoints):
+def test_what_killed_processes_left_half_done_goes_when_the_run_resumes(kept: Checkpoints):
     for folder in (kept.folder, kept.snapshots):
         (folder / ".step-000008.ckpt.abcdefgh.tmp").write_bytes(b"half")
     kept.state_path(8).write_bytes(b"whole, but killed before its note was written")

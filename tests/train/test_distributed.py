@@ -83,7 +83,7 @@ def test_a_checkpoint_has_the_same_bytes_whatever_the_number_of_processes(tmp_pa
     assert states[0] == states[1] == states[2]
 
 
-def test_a_training_cut_off_on_one_goes_on_with_two_and_ends_on_four(
+def test_a_training_cut_off_on_one_resumes_with_two_and_ends_on_four(
     tmp_path: Path, alone: dict[str, bytes]
 ):
     root = project(tmp_path)
@@ -228,22 +228,22 @@ def wait(what: Any, seconds: float) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("victim", ["leader", pytest.param("follower", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("victim", ["main", pytest.param("other", marks=pytest.mark.slow)])
 def test_when_one_of_those_that_the_stage_started_is_killed_all_end(
     tmp_path: Path, victim: str, alone: dict[str, bytes]
 ):
     """The environment says nothing about threads, which Lightning would then choose itself."""
     runtime = {"processes": 2, "checkpoint_every": 1}
     root = make_project(tmp_path, SETTINGS, runtime, roles=ROLES)
-    leader = start(root)
+    main = start(root)
     wait(lambda: list(checkpoints_folder(root).glob("*/step-000001.json")), 90)
-    (follower,) = children(leader)
-    os.kill(leader.pid if victim == "leader" else follower, signal.SIGKILL)
-    _, errors = leader.communicate(timeout=10)
-    wait(lambda: not is_alive(follower), 5)
+    (other,) = children(main)
+    os.kill(main.pid if victim == "main" else other, signal.SIGKILL)
+    _, errors = main.communicate(timeout=10)
+    wait(lambda: not is_alive(other), 5)
     # Lightning's own watch over what it started may be first, and kills without a word
-    says = victim == "follower" and LOST.partition("\n")[0] in errors
-    assert leader.returncode == -signal.SIGKILL or says
+    says = victim == "other" and LOST.partition("\n")[0] in errors
+    assert main.returncode == -signal.SIGKILL or says
     assert contents(root) == {}
     assert together(as_torchrun(2), train, root)[0][0].startswith("resuming after step ")
     assert contents(root) == alone

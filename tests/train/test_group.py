@@ -7,11 +7,12 @@ from pathlib import Path
 import lightning
 import pytest
 import torch
+from lightning.fabric.plugins import Precision
 from torch import distributed
 
 from lora_recipes.cli import main
 from lora_recipes.errors import UserError
-from lora_recipes.train.distributed.group import LostProcess, join, or_lost, own_device
+from lora_recipes.train.distributed.group import LostProcess, launch, or_lost, own_device
 from lora_recipes.train.distributed.ranks import World
 
 
@@ -58,7 +59,7 @@ def test_a_machine_that_does_not_find_the_first_says_where_it_looked(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     with pytest.raises(UserError) as caught:
-        join(World(2, 2, 2, 0, "torchrun"), torch.device("cpu"))
+        launch(World(2, 2, 2, 0, "torchrun"), torch.device("cpu"), Precision())
     assert str(caught.value) == (
         "process 2 of 4 cannot join process 0 at 10.0.0.1:29500\n"
         "  fix:     start all machines within half an hour, each with an address of machine 0 that "

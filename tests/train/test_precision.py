@@ -48,7 +48,8 @@ def test_weights_gradients_and_optimizer_state_are_float32(
     (path,) = checkpoints_folder(root).glob("*/step-000002.ckpt")
     state = Checkpoints(root, "", SimpleNamespace()).read(path)  # type: ignore[arg-type]
     for values in state["optimizer"]["state"].values():
-        seen.update(value.dtype for value in values.values() if isinstance(value, torch.Tensor))
+        moments = [value for name, value in values.items() if name != "step"]
+        seen.update(moment.dtype for moment in moments)
     assert seen == {torch.float32}
     assert base == {torch.bfloat16 if precision == "bf16" else torch.float16}
 
@@ -67,8 +68,9 @@ def test_a_coarser_base_gives_nearly_the_same_adapter(tmp_path: Path):
         assert 0 < (error / size) ** 0.5 < close
 
 
-def test_fp16_goes_on_with_its_scale_and_its_counts(tmp_path: Path):
-    settings = {"repeats": 5, "gradient_accumulation": 2}
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+def test_fp16_resumes_with_its_scale_and_its_counts(tmp_path: Path, optimizer: str):
+    settings = {"repeats": 5, "gradient_accumulation": 2, "optimizer": optimizer}
     roots = [make_project(tmp_path / n, settings, compute={"precision": "fp16"}) for n in "ab"]
     run_stage(roots[0], unet=overflowing_at(7, small_unet()))
     with pytest.raises(Interrupted):
@@ -132,23 +134,59 @@ def test_twenty_overflows_in_a_row_stop_the_run(tmp_path: Path):
     assert contents(root) == {}
 
 
+def test_a_run_of_overflows_is_named_when_the_host_looks(tmp_path: Path):
+    """The count is kept on the device: news comes at step 25 only, and tells of step 20."""
+    runtime = {"log_every": 1000, "checkpoint_every": 1000}
+    root = make_project(
+        tmp_path,
+        {"repeats": 25, "gradient_accumulation": 4},
+        compute={"precision": "fp16"},
+        runtime=runtime,
+    )
+    with pytest.raises(UserError) as caught:
+        run_stage(root, unet=overflowing_at(0, small_unet()))
+    assert "in 20 steps in a row, the last of them step 20 of 25; images: " in str(caught.value)
+    assert contents(root) == {}
+
+
+def test_a_training_that_only_overflows_stops_though_it_is_short(tmp_path: Path):
+    root = make_project(tmp_path, {"repeats": 1}, compute={"precision": "fp16"})
+    with pytest.raises(UserError) as caught:
+        run_stage(root, unet=overflowing_at(0, small_unet()))
+    assert "in 2 steps in a row, the last of them step 2 of 2; images: " in str(caught.value)
+
+
 def test_the_scale_is_what_torch_makes_it():
-    scaling, theirs = LossScaling("cpu"), torch.amp.GradScaler("cpu")
+    scaling, theirs = LossScaling(torch.device("cpu")), torch.amp.GradScaler("cpu")
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.SGD([weight], lr=0.1)
+    overflowed = []
     for bad in (False, True, True, False):
-
-        def closure(bad: bool = bad) -> torch.Tensor:
-            weight.grad = torch.full((3,), float("inf") if bad else 1.0)
-            scaling.scaler.scale(torch.ones(()))
-            return weight.sum()
-
-        module = SimpleNamespace(automatic_optimization=True, trainer=None)
-        scaling._after_closure = lambda *_: None  # type: ignore[method-assign]
-        scaling.optimizer_step(optimizer, module, closure)
-    assert scaling.scaler is not None
-    assert scaling.scaler.get_scale() == theirs._init_scale / 4
-    assert (scaling.skipped, scaling.skipped_in_a_row) == (2, 0)
-    other = LossScaling("cpu")
+        scaling.backward((weight * (float("inf") if bad else 1.0)).sum(), None)
+        scaling.unscale_gradients(optimizer)
+        scaling.optimizer_step(optimizer)
+        optimizer.zero_grad()
+        overflowed.append(bool(scaling.overflowed))
+    assert overflowed == [False, True, True, False]
+    torch.testing.assert_close(weight.detach(), torch.full((3,), 0.8))
+    assert scaling.state_dict()["scale"] == theirs._init_scale / 4
+    other = LossScaling(torch.device("cpu"))
     other.load_state_dict(scaling.state_dict())
     assert other.state_dict() == scaling.state_dict()
+
+
+def test_no_step_in_fp16_asks_for_the_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`get_scale` waits for the device: once for each checkpoint, and never else."""
+    asked: list[float] = []
+    get_scale = torch.amp.GradScaler.get_scale
+
+    def counted(self: torch.amp.GradScaler) -> float:
+        asked.append(get_scale(self))
+        return asked[-1]
+
+    monkeypatch.setattr(torch.amp.GradScaler, "get_scale", counted)
+    root = make_project(
+        tmp_path, {"repeats": 5}, {"checkpoint_every": 4}, compute={"precision": "fp16"}
+    )
+    run_stage(root)
+    assert len(asked) == 2

@@ -103,7 +103,7 @@ def test_a_run_cut_off_again_and_again_ends_in_the_same_bytes(
         },
     ],
 )
-def test_every_optimizer_goes_on_with_its_state(tmp_path: Path, optimizer: dict[str, Any]):
+def test_every_optimizer_resumes_with_its_state(tmp_path: Path, optimizer: dict[str, Any]):
     roots = [make_project(tmp_path / name, SETTINGS | optimizer) for name in ("a", "b")]
     run_stage(roots[0])
     with pytest.raises(Interrupted):
@@ -182,7 +182,7 @@ def test_what_the_run_took_is_kept_beside_the_outputs(tmp_path: Path):
     assert "seconds" not in text
 
 
-def test_killed_processes_go_on_to_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]):
+def test_killed_processes_resume_to_the_same_bytes(tmp_path: Path, unbroken: dict[str, bytes]):
     root = make_project(tmp_path, SETTINGS)
     for step in (2, 4):
         kill_after_checkpoint(root, step)
@@ -230,9 +230,9 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path: Path):
         run_stage(root, CutOff(3))
     (path,) = checkpoints_folder(root).glob("*/step-000002.ckpt")
     state = Checkpoints(root, "sha256:0", Quiet()).read(path)
-    assert len(state["state_dict"]) == 64
-    assert all(".lora_" in name for name in state["state_dict"])
-    moments = state["optimizer_states"][0]["state"].values()  # of one stack per shape
+    assert state.keys() == {"weights", "optimizer", "rates", "precision", "record"}
+    assert len(state["weights"]) == 64
+    assert all(".lora_" in name for name in state["weights"])
+    moments = state["optimizer"]["state"].values()  # of one stack per shape
     assert sum(len(moment["rows"]) for moment in moments) == 64
-    assert state["losses"].shape == (7,)
-    assert state["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"handed_out": 6}]
+    assert state["record"]["losses_S"].shape == (7,)

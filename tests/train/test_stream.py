@@ -44,14 +44,14 @@ def test_every_sample_of_a_step_counts_alike_in_its_mean(batch_size, accumulatio
         (batch_size, accumulation) not in [(1, 1), (1, 4), (4, 1)]
     )
     for number in range(run.batches):
-        # Lightning divides by the accumulation, the loss is a mean over the batch
-        weight = run.share(number) / accumulation / len(run.batch(number))
-        assert weight == pytest.approx(1 / len(run.step_samples(run.step_of(number))))
+        # the loop divides by the accumulation, the loss is a mean over the batch
+        counts = run.weight(number) / accumulation / len(run.batch(number))
+        assert counts == pytest.approx(1 / len(run.step_samples(run.step_of(number))))
 
 
 def test_a_full_window_leaves_every_batch_as_it_is():
     run = stream(2, 3)
-    assert [run.share(number) for number in range(12)] == [1.0] * 12
+    assert [run.weight(number) for number in range(12)] == [1.0] * 12
 
 
 def test_epochs_have_orders_of_their_own_that_the_seed_decides():

@@ -1,4 +1,4 @@
-"""The whole training, run by Lightning, equals a plain loop over single samples."""
+"""The whole training equals a plain loop over single samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lora_recipes.recipe.schedule import samples
+from lora_recipes.recipe.counts import count
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.tensors import read_tensors
 from tests.train.project import encode_pictures, make_project, run_stage
@@ -67,7 +67,7 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 def test_training_equals_a_plain_loop(tmp_path: Path, settings: dict[str, Any], plain):
     found, curve = trained(tmp_path, settings)
     train = Train(**(PLAIN | settings))
-    expected, expected_curve = plain_loop(tmp_path, train, samples(4, train))
+    expected, expected_curve = plain_loop(tmp_path, train, count([1] * 4, train).samples)
     assert len(curve) >= 5
     assert curve == pytest.approx(expected_curve, abs=1e-5)
     assert_close(found, expected)

@@ -56,7 +56,7 @@ class Off:
 
     A key at its `Off` value is not there: identity, header, hashes and resolved.yaml leave it out,
     so a new key moves nobody's adapter. It is a constant of the key, not its default, and may
-    never change (`tests/recipe/test_identity.py` holds the list).
+    never change (`tests/recipe/keys.py` holds the list).
     """
 
     value: bool | int | float | str | tuple[object, ...]

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from lora_recipes.recipe.schedule import relative_step
 from lora_recipes.train.optim.stacked import StackedOptimizer, Weights
 
+MOMENTS = ("rows", "columns", "mean")
+"""What is kept of each weight's gradients, besides the number of steps."""
+
 AT_ONCE = 2**20
 """Weights of a stack that go through the formula together: their temporaries fit a CPU's cache.
 
@@ -26,9 +29,10 @@ On a GPU, where a launch costs more than a read, whole stacks go through at once
 """
 
 
-def beta2(step: int, decay_rate: float) -> float:
+def beta2(step: int | Tensor, decay_rate: float) -> float | Tensor:
     """How much of the second moment is kept: 1 - t ** decay_rate. Section 7.2."""
-    return 1.0 - math.pow(step, decay_rate)
+    kept: float | Tensor = 1.0 - step**decay_rate
+    return kept
 
 
 def root_mean_square(x_NRC: Tensor) -> Tensor:
@@ -41,7 +45,7 @@ def root_mean_square(x_NRC: Tensor) -> Tensor:
 
 
 def accumulate(
-    rows_NR: Tensor, columns_NC: Tensor, gradient_NRC: Tensor, kept: float, eps: float
+    rows_NR: Tensor, columns_NC: Tensor, gradient_NRC: Tensor, kept: float | Tensor, eps: float
 ) -> None:
     """Update the moving means of G² + eps along rows and columns, in place. Algorithm 4, lines 5-6.
 
@@ -53,8 +57,14 @@ def accumulate(
         eps: the paper's epsilon 1, which keeps a moment above 0.
     """
     squares_NRC = (gradient_NRC**2).add_(eps)
-    rows_NR.mul_(kept).add_(squares_NRC.mean(dim=-1), alpha=1.0 - kept)
-    columns_NC.mul_(kept).add_(squares_NRC.mean(dim=-2), alpha=1.0 - kept)
+    for mean, squares in (
+        (rows_NR, squares_NRC.mean(dim=-1)),
+        (columns_NC, squares_NRC.mean(dim=-2)),
+    ):
+        if isinstance(kept, Tensor):  # the same bits without asking the device for the number
+            mean.mul_(kept.float()).addcmul_(squares, (1.0 - kept).float())
+        else:
+            mean.mul_(kept).add_(squares, alpha=1.0 - kept)
 
 
 def normalised(rows_NR: Tensor, columns_NC: Tensor, gradient_NRC: Tensor) -> Tensor:
@@ -70,7 +80,7 @@ def clip_(update_NRC: Tensor, threshold: float) -> Tensor:
 
 
 def scaled_rates(
-    weight_NRC: Tensor, rate: float, decay: float, smallest: float
+    weight_NRC: Tensor, rate: float | Tensor, decay: float, smallest: float
 ) -> tuple[Tensor, Tensor]:
     """alpha = max(smallest, RMS(X)) · rate, and how much is added in decay. Algorithm 4, line 3.
 
@@ -131,14 +141,24 @@ class Adafactor(StackedOptimizer):
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step of every stack."""
+        """One step of every stack, or none where fp16's gradients overflowed.
+
+        Whether they did, torch's GradScaler says on the device, by `found_inf`. So that nobody
+        waits for it, steps are counted there too, and one too many is taken back.
+        """
+        overflow = getattr(self, "found_inf", None)
         for group in self.param_groups:
             for weight in group["params"]:
                 state = self.state[weight] or self._start(weight, group)
-                state["step"] += 1
+                taken = state["step"] if overflow is None else _on_device(state["step"], weight)
                 for part in _parts(weight):
-                    moments = {k: v[part] for k, v in state.items() if isinstance(v, Tensor)}
-                    _update(weight[part], weight.grad[part], state["step"], moments, group)
+                    moments = {k: v[part] for k, v in state.items() if k in MOMENTS}
+                    changed = [weight[part], *moments.values()]
+                    before = [] if overflow is None else [value.clone() for value in changed]
+                    _update(weight[part], weight.grad[part], taken + 1, moments, group)
+                    for value, old in zip(changed, before, strict=bool(before)):
+                        value.copy_(torch.where(overflow > 0, old, value))
+                state["step"] = taken + 1 if overflow is None else taken + (overflow == 0)
 
     def _start(self, weight: nn.Parameter, group: dict[str, Any]) -> dict[str, Any]:
         state = self.state[weight]
@@ -150,6 +170,16 @@ class Adafactor(StackedOptimizer):
         return state
 
 
+def _on_device(step: int | Tensor, weight: Tensor) -> Tensor:
+    """A number of steps beside a weight, as exact as Python's where the device can."""
+    dtype = torch.float32 if weight.device.type == "mps" else torch.float64
+    return torch.as_tensor(step, dtype=dtype, device=weight.device)
+
+
+def _least(most: float | Tensor, value: Tensor) -> Tensor:
+    return value.clamp(max=most)
+
+
 def _parts(weight_NRC: Tensor) -> list[slice]:
     """The stack cut along N. A matrix's bits depend on no other, so the cuts change none."""
     count, *shape = weight_NRC.shape
@@ -158,14 +188,19 @@ def _parts(weight_NRC: Tensor) -> list[slice]:
 
 
 def _update(
-    weight: Tensor, gradient: Tensor, step: int, moments: dict[str, Tensor], group: dict[str, Any]
+    weight: Tensor,
+    gradient: Tensor,
+    step: int | Tensor,
+    moments: dict[str, Tensor],
+    group: dict[str, Any],
 ) -> None:
     """Algorithm 4 from top to bottom, for [N, …, R, C] weights, in place."""
     rate, decay = group["lr"], group["weight_decay"]
     alpha: float | Tensor
     change: float | Tensor
     if group["relative_step"]:
-        rate = relative_step(step, group["warmup_init"])
+        on_device = (torch.sqrt, _least) if isinstance(step, Tensor) else ()
+        rate = relative_step(step, group["warmup_init"], *on_device)
     if group["scale_parameter"]:
         alpha, change = scaled_rates(weight, rate, decay, group["eps"][1])
     else:

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 class LossScaling(MixedPrecision):
     """Fabric's loss scaling without autocast: the adapter computes in fp32 by itself.
 
-    A step whose gradients overflow is skipped, and then the scale falls: `overflowed` says so of the
-    last step, on the device. The scale is part of the checkpoint.
+    A step whose gradients overflow is skipped, and then the scale falls: `overflowed` says, on the
+    device, whether the last one did. The scale is part of the checkpoint.
 
     Source: Micikevicius et al. 2017, arXiv:1710.03740, section 3.2.
     """

@@ -32,8 +32,6 @@ class AdamW(StackedOptimizer, torch.optim.AdamW):
             weight_decay=weight_decay,
             fused=True,
         )
-        # A scaler that leaves the unscaling to the optimizer cannot be combined with clipping.
-        self._step_supports_amp_scaling = False
 
 
 def build_optimizer(weights: Weights, train: Train) -> StackedOptimizer:

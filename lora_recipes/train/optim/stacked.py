@@ -70,6 +70,9 @@ class StackedOptimizer(Optimizer):
 
     stacks: list[Stack]
 
+    _step_supports_amp_scaling = True
+    """torch's GradScaler then leaves `found_inf` with the optimizer instead of waiting for it."""
+
     def stacked(self, weights: Weights) -> list[dict[str, Any]]:
         """The groups with stacks' weights instead of parameters, for torch's class.
 
