@@ -34,7 +34,7 @@ from lora_recipes.reporting import Quiet
 from lora_recipes.stages import train as stage
 from lora_recipes.train.data.batches import Batch
 from lora_recipes.train.loop import Training
-from lora_recipes.train.record import Record
+from lora_recipes.train.record import StepRecord
 
 WARM_UP = 3
 """Steps that are not timed."""
@@ -104,16 +104,16 @@ def measure(root: Path, way: str) -> None:
     """Train, and write the main process's median time of a step, CPU time, and peak memory."""
     marks: list[float] = []
     cpu: list[float] = []
-    end_step = Record.end_step
+    end_step = StepRecord.end_step
 
-    def timed(self: Record, step: int) -> None:
+    def timed(self: StepRecord, step: int) -> None:
         marks.append(time.perf_counter())
         cpu.append(time.process_time())
         end_step(self, step)
 
     micro_batch = all_reduced if way == "all-reduce" else Training.micro_batch
     with (
-        patch.object(Record, "end_step", timed),
+        patch.object(StepRecord, "end_step", timed),
         patch.object(Training, "micro_batch", micro_batch),
     ):
         stage.run(root, Quiet())

@@ -1,4 +1,4 @@
-"""The LightningModule is a plain one: Lightning's own Trainer trains it like the production loop."""
+"""The LightningModule is a plain one: Lightning's own Trainer trains it as our loop does."""
 
 from __future__ import annotations
 
