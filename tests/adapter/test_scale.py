@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from lora_recipes.formats.facts import look
 from safetensors.torch import load_file, save_file
 
 from lora_recipes.formats.delta import scale
 from lora_recipes.formats.drift import drift
-from lora_recipes.formats.facts import look
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.scale import CONFIG, LARGEST_CONFIG, read_scales
 from lora_recipes.formats.table import table

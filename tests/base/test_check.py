@@ -197,7 +197,9 @@ def test_weights_that_are_whole_numbers_are_refused(base: Path, file: str, kind:
         header[name]["dtype"] = kind
 
     edit_header(base / file, whole)
-    assert told(base).startswith(f"{base / file}: holds weights of the {file.split('/', maxsplit=1)[0]} in ")
+    assert told(base).startswith(
+        f"{base / file}: holds weights of the {file.split('/', maxsplit=1)[0]} in "
+    )
     assert f"({kind})\n  allowed: F16, BF16, F32, F64\n" in told(base)
 
 
