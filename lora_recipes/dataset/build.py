@@ -15,7 +15,7 @@ from lora_recipes.dataset.examine import FileFacts, examine, version
 from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, shown
 from lora_recipes.dataset.geometry import Size, shape
 from lora_recipes.dataset.manifest import Image, Manifest, make
-from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
@@ -27,7 +27,7 @@ NAMED = 8
 MANY_REPEATS = 500
 """Above it, a folder's number is more likely a year or a date than meant as repeats."""
 
-ROLES = {TRAIN: "to train on", HELDOUT: "held out", OTHERS: "of other things"}
+ROLES = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
 SOURCES = {
     "file": "from files beside the pictures",
     "metadata": "from metadata.jsonl",

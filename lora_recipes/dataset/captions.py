@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
-from lora_recipes.dataset.roles import OTHERS
+from lora_recipes.dataset.roles import CONTROL
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
@@ -189,11 +189,11 @@ def _from_template(
     A missing class word leaves its place empty. Pictures of other things never get the trigger.
     """
     problems = []
-    others = [entry.path for entry in left if entry.role == OTHERS]
-    own = [entry.path for entry in left if entry.role != OTHERS]
-    if others:
+    control = [entry.path for entry in left if entry.role == CONTROL]
+    own = [entry.path for entry in left if entry.role != CONTROL]
+    if control:
         problems.append(
-            _without(folder, others, "the template speaks of the subject, not of other things")
+            _without(folder, control, "the template speaks of the subject, not of other things")
         )
     if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
         problems.append(_without(folder, own, "dataset.trigger is none"))

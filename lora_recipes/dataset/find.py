@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from lora_recipes.dataset.roles import HELDOUT, OTHERS, TRAIN
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 
@@ -49,7 +49,7 @@ class DataFile:
     """Where it lies on this disk."""
 
     role: str = TRAIN
-    """`train`, `heldout` or `others`."""
+    """`train`, `heldout` or `control`."""
 
     @property
     def stem(self) -> str:
@@ -136,7 +136,7 @@ def _scan(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
     top = path.partition("/")[0] if "/" in path else ""
-    for role, name in ((HELDOUT, dataset.heldout), (OTHERS, dataset.others)):
+    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
         if name != "none" and top == unicodedata.normalize("NFC", name):
             return role
     return TRAIN
@@ -168,10 +168,10 @@ def folder_problems(folder: Path) -> list[Problem]:
 
 
 def _role_problems(dataset: Dataset) -> list[Problem]:
-    if dataset.heldout != "none" and dataset.heldout == dataset.others:
+    if dataset.heldout != "none" and dataset.heldout == dataset.control:
         return [
             Problem(
-                what=f"dataset.heldout and dataset.others are both {dataset.others}",
+                what=f"dataset.heldout and dataset.control are both {dataset.control}",
                 fix="give each its own sub-folder, or set one to none",
             )
         ]
@@ -229,7 +229,7 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
                 fix="put your pictures there, or name their folder as `data:` in params.yaml",
             )
         )
-    for role, name in ((HELDOUT, dataset.heldout), (OTHERS, dataset.others)):
+    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
         if name != "none" and role not in roles:
             what = "holds no pictures" if (folder / name).is_dir() else "there is no such folder"
             problems.append(

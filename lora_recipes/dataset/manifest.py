@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import write_text
 from lora_recipes.hashing import digest
@@ -24,7 +25,7 @@ class Image:
     """POSIX, relative to the data folder, Unicode NFC."""
 
     role: str
-    """`train`; `heldout`: the subject, never trained on; `others`: other things, likewise."""
+    """`train`; `heldout`: the subject, never trained on; `control`: other things, likewise."""
 
     sha256: str
     """`sha256:<hex>` of the file's bytes."""
@@ -85,7 +86,7 @@ class Manifest:
 
 def make(images: Iterable[Image]) -> Manifest:
     """Sort pictures and hash what training can see of them."""
-    ordered = tuple(sorted(images, key=lambda image: (image.role, image.path)))
+    ordered = tuple(sorted(images, key=lambda image: (hashed(image.role), image.path)))
     return Manifest(content_hash([hashed_fields(image) for image in ordered]), ordered)
 
 
@@ -96,7 +97,7 @@ HashedFields = dict[str, str | int]
 def hashed_fields(image: Image) -> HashedFields:
     """The part of a picture's entry that the manifest's hash covers."""
     return {
-        "role": image.role,
+        "role": hashed(image.role),
         "path": image.path,
         "sha256": image.sha256,
         "caption": image.caption,

@@ -1,4 +1,4 @@
-"""What a picture is there for. The words stand in manifests, and pins hash them."""
+"""What a picture is there for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ TRAIN = "train"
 HELDOUT = "heldout"
 """The subject, never trained on."""
 
-OTHERS = "others"
+CONTROL = "control"
 """Other things, never trained on: what is forgotten shows in them."""
 
-ROLES = (TRAIN, HELDOUT, OTHERS)
-NEVER_TRAINED = (HELDOUT, OTHERS)
+ROLES = (TRAIN, HELDOUT, CONTROL)
+NEVER_TRAINED = (HELDOUT, CONTROL)
+
+
+def hashed(role: str) -> str:
+    """The word that pins hash: control pictures were called others when the first were made."""
+    return "others" if role == CONTROL else role

@@ -14,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
+from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.formats.header import recipe_of
 from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
@@ -239,7 +240,8 @@ def _listing(content: bytes, data: str) -> list[HashedFields] | None:
     """The pictures of a listing or a manifest, if they are those behind a hash."""
     try:
         images = [
-            {key: image[key] for key in ("role", "path", "sha256", "caption", "repeats")}
+            {key: image[key] for key in ("path", "sha256", "caption", "repeats")}
+            | {"role": hashed(image["role"])}
             for image in json.loads(content)["images"]
         ]
         return images if content_hash(images) == data else None

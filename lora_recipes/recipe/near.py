@@ -29,6 +29,7 @@ OTHER_NAMES = {
     "optimizer_type": "optimizer",
     "mixed_precision": "precision",
     "instance_prompt": "template",
+    "others": "control",
 }
 """What other programs, kohya's and diffusers' scripts first, and people call some of our words."""
 

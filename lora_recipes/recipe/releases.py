@@ -17,10 +17,14 @@ from lora_recipes.recipe.sections.section import BelongsTo, Off, plain_value
 Leaves = Mapping[str, Any]
 """Plain values by dotted key: `train.learning_rate`."""
 
+RENAMED = {"dataset.others": "dataset.control"}
+"""Keys of earlier releases that have another name now."""
+
 
 def said(leaves: Leaves) -> dict[str, Any]:
     """What counts of a recipe, as this release sees it. Keys that it does not know are kept."""
     off, owners = _declared()
+    leaves = {RENAMED.get(key, key): value for key, value in leaves.items()}
     return {
         key: value
         for key, value in leaves.items()

@@ -40,13 +40,13 @@ def prompts_need_their_trigger(recipe: Recipe, root: Path) -> Iterator[Finding]:
         )
 
 
-@rule("dataset.heldout", "dataset.others")
-def heldout_and_others_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
+@rule("dataset.heldout", "dataset.control")
+def heldout_and_control_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
     """Held-out pictures and pictures of other things lie in two folders."""
-    folder = recipe.dataset.others
+    folder = recipe.dataset.control
     if folder != "none" and folder == recipe.dataset.heldout:
         yield Finding(
-            "dataset.others",
+            "dataset.control",
             "another folder than dataset.heldout",
             "put pictures of other things into a folder of their own, or write none",
             f" beside dataset.heldout = {folder}",

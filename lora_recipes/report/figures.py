@@ -13,7 +13,7 @@ CLEAR = 0.02
 """Relative changes of a loss smaller than this are called no difference. A choice of ours."""
 
 MUCH = 0.10
-MEASURED = {"heldout": "Held-out loss", "others": "Loss on others"}
+MEASURED = {"heldout": "Held-out loss", "control": "Control loss"}
 """Roles of pictures that were never trained on, and the name of their tile."""
 
 SMALLEST_WINDOW = 5
@@ -55,7 +55,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def compared(inputs: Inputs, role: str) -> Compared | None:
-    """Base and adapter on the `heldout` or `others` pictures; None where there are none."""
+    """Base and adapter on the `heldout` or `control` pictures; None where there are none."""
     losses = inputs.train.get(role)
     return Compared(losses["base"], losses["adapter"]) if losses else None
 
@@ -75,13 +75,13 @@ def tenths(losses: Sequence[float]) -> tuple[float, float]:
 def readings(inputs: Inputs) -> list[Reading]:
     """What can be said from the losses; nothing about what was not measured."""
     found = []
-    heldout, others = compared(inputs, "heldout"), compared(inputs, "others")
+    heldout, control = compared(inputs, "heldout"), compared(inputs, "control")
     if heldout:
         count = sum(photo.role == "heldout" for photo in inputs.photos)
         found.append(_learned(heldout, count))
-    if others:
-        count = sum(photo.role == "others" for photo in inputs.photos)
-        found.append(_forgot(others, count))
+    if control:
+        count = sum(photo.role == "control" for photo in inputs.photos)
+        found.append(_forgot(control, count))
     return found
 
 

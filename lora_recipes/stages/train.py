@@ -98,8 +98,8 @@ def run(root: Path, report: Reporter) -> None:
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
-        others = {role: _of_role(index, role) for role in NEVER_TRAINED}
-        write_outputs(root / "out", job, outcome, others, around)
+        unseen = {role: _of_role(index, role) for role in NEVER_TRAINED}
+        write_outputs(root / "out", job, outcome, unseen, around)
         checkpoints.clear()
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
     about = {"settings": present(recipe.sections()), "device_name": around["device"]}

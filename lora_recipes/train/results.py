@@ -37,7 +37,7 @@ def write_outputs(
     out: Path,
     job: Job,
     outcome: Outcome,
-    others: Mapping[str, Sequence[Example]],
+    unseen: Mapping[str, Sequence[Example]],
     environment: Mapping[str, Any],
 ) -> None:
     """Write all files of a finished training.
@@ -46,14 +46,14 @@ def write_outputs(
         out: the folder, without any of `OUTPUTS`.
         job: what was trained.
         outcome: how it went.
-        others: pictures that were not trained on, by role; roles without pictures are left out.
+        unseen: pictures that were not trained on, by role; roles without pictures are left out.
         environment: under which the bytes repeat.
     """
     losses = {
         role: base_and_adapter(
             job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
         )
-        for role, images in others.items()
+        for role, images in unseen.items()
         if images
     }
     (out / "snapshots").mkdir(parents=True)

@@ -111,7 +111,7 @@ def test_without_caption_and_trigger_the_pictures_are_named(folder):
 def test_pictures_of_other_things_never_get_the_trigger(folder):
     put(folder, "a.png")
     put(folder, "other/b.png")
-    assert errors(folder, others="other", **TOY) == (
+    assert errors(folder, control="other", **TOY) == (
         "data: 1 picture has no caption, and the template speaks of the subject, not of other "
         "things: other/b.png\n"
         "  fix:     write a caption beside each: other/b.txt"

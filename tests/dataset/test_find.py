@@ -77,11 +77,11 @@ def test_files_are_sorted_into_pictures_captions_metadata_and_others(folder):
 def test_named_sub_folders_get_their_roles_at_the_top_level_only(folder):
     for name in ("a.png", "held/b.png", "held/deep/c.png", "other/d.png", "x/held/e.png"):
         put(folder, name)
-    assert images(folder, heldout="held", others="other") == [
+    assert images(folder, heldout="held", control="other") == [
         ("a.png", "train"),
         ("held/b.png", "heldout"),
         ("held/deep/c.png", "heldout"),
-        ("other/d.png", "others"),
+        ("other/d.png", "control"),
         ("x/held/e.png", "train"),
     ]
 
@@ -159,11 +159,11 @@ def test_an_empty_folder_is_an_error(folder):
 def test_missing_and_empty_roles_are_errors(folder):
     put(folder, "a.png")
     (folder / "held").mkdir()
-    assert error(folder, heldout="held", others="other") == (
+    assert error(folder, heldout="held", control="other") == (
         "data/held: dataset.heldout = held: holds no pictures\n"
         "  fix:     put pictures there, or set dataset.heldout to none\n"
-        "data/other: dataset.others = other: there is no such folder\n"
-        "  fix:     put pictures there, or set dataset.others to none"
+        "data/other: dataset.control = other: there is no such folder\n"
+        "  fix:     put pictures there, or set dataset.control to none"
     )
 
 
@@ -176,8 +176,8 @@ def test_nothing_but_held_out_pictures_is_an_error(folder):
 
 def test_one_folder_cannot_have_two_roles(folder):
     put(folder, "same/a.png")
-    assert error(folder, heldout="same", others="same") == (
-        "dataset.heldout and dataset.others are both same\n"
+    assert error(folder, heldout="same", control="same") == (
+        "dataset.heldout and dataset.control are both same\n"
         "  fix:     give each its own sub-folder, or set one to none"
     )
 

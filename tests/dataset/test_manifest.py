@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.dataset.manifest import Image, make, read, write
+from lora_recipes.dataset.manifest import Image, content_hash, hashed_fields, make, read, write
 from lora_recipes.errors import UserError
+from lora_recipes.hashing import digest
 
 A = Image("a.png", "train", "sha256:" + "a" * 64, 10, 20, "PNG", "a toy", "file")
 B = replace(A, path="b.png", sha256="sha256:" + "b" * 64, repeats=3)
@@ -30,7 +31,7 @@ def test_a_manifest_is_sorted_by_role_and_path_whatever_the_order_given():
     "change",
     [
         {"path": "c.png"},
-        {"role": "others"},
+        {"role": "control"},
         {"sha256": "sha256:" + "c" * 64},
         {"caption": "a toy "},
         {"repeats": 2},
@@ -68,3 +69,12 @@ def test_a_missing_or_damaged_manifest_is_an_error(tmp_path: Path, content, what
     text = str(caught.value)
     assert text.startswith(f"build/manifest.json: {what}")
     assert text.endswith("\n  fix:     run `dvc repro`, which writes it")
+
+
+def test_pins_of_when_control_pictures_were_called_others_hold():
+    control = replace(HELD, role="control", path="control/a.png")
+    first, *_ = fields = [hashed_fields(image) for image in make([A, control]).images]
+
+    assert first["role"] == "others"
+    assert content_hash(fields) == digest({"schema": 1, "images": fields})
+    assert make([A, control, HELD]).of_role("control") == (control,)

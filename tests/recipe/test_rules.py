@@ -227,9 +227,9 @@ BROKEN = [
         "without {trigger} under sample: there",
     ),
     (
-        "heldout-and-others-differ",
-        "dataset: {heldout: extra, others: extra}",
-        "dataset.others = extra beside dataset.heldout = extra",
+        "heldout-and-control-differ",
+        "dataset: {heldout: extra, control: extra}",
+        "dataset.control = extra beside dataset.heldout = extra",
         "another folder than dataset.heldout",
         "put pictures of other things into a folder of their own, or write none",
     ),

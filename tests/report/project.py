@@ -65,13 +65,13 @@ class Made:
             "01.png": ("train", "a photo of a zwk toy on a red cloth"),
             "02.png": ("train", "a zwk toy by the sea"),
             "test/03.png": ("heldout", "a zwk toy in a wood"),
-            "rest/04.png": ("others", "a blue star"),
+            "rest/04.png": ("control", "a blue star"),
         }
     )
     losses: dict[str, dict[str, float]] = field(
         default_factory=lambda: {
             "heldout": {"base": 0.2, "adapter": 0.15},
-            "others": {"base": 0.1, "adapter": 0.1005},
+            "control": {"base": 0.1, "adapter": 0.1005},
         }
     )
     picture_side: int = 24

@@ -62,7 +62,7 @@ def test_held_out_pictures_tell_whether_it_learned(
 def test_pictures_of_other_things_tell_whether_it_forgot(
     tmp_path: Path, adapter: float, tone: str, short: str
 ):
-    (reading,) = figures.readings(made(tmp_path, others={"base": 0.1, "adapter": adapter}))
+    (reading,) = figures.readings(made(tmp_path, control={"base": 0.1, "adapter": adapter}))
 
     assert (reading.tone, reading.short) == (tone, short)
 

@@ -80,13 +80,13 @@ def test_a_run_leaves_its_speed_behind_for_the_next_plan(tmp_path: Path):
 
 def test_other_pictures_tell_what_was_learned_and_what_forgotten(tmp_path: Path):
     """The base's figures depend on the pictures alone, so recipes can be compared."""
-    roles = ["train", "train", "heldout", "others", "others"]
+    roles = ["train", "train", "heldout", "control", "control"]
     found = []
     for name, settings in (("a", {"seed": 1}), ("b", {"seed": 2, "noise_offset": 0.3})):
         root = make_project(tmp_path / name, settings, roles=roles)
         run_stage(root)
         found.append(figures(root))
-    for role in ("heldout", "others"):
+    for role in ("heldout", "control"):
         assert sorted(found[0][role]) == ["adapter", "base"]
         assert found[0][role]["base"] == found[1][role]["base"]
         assert found[0][role]["adapter"] != found[1][role]["adapter"]

@@ -63,7 +63,9 @@ class Dataset(Section):
     Source: spacepxl/demystifying-sd-finetuning (held-out loss).
     """
 
-    others: Annotated[Folder, Off("none"), Short("sub-folder of pictures of other things")] = "none"
+    control: Annotated[Folder, Off("none"), Short("sub-folder of pictures of other things")] = (
+        "none"
+    )
     """The sub-folder with pictures of other things, never trained on, or `none`.
 
     With: gives the metrics "did it forget?"; absent, they are absent too.
