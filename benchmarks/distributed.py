@@ -1,7 +1,8 @@
-"""What it costs that several processes write the bytes of one, against Lightning's plain DDP.
+"""What it costs that several processes write the bytes of one, against a plain all-reduce.
 
 Trains the pocket on random encoded pictures three times: by one process, by several that add
-gradients in the order of one, and by several under plain DDP, which adds in an order of its own.
+gradients in the order of one, and by several with one all-reduce for each step, as DDP does, which
+adds in an order of its own.
 The processes share the machine's cores: compare the last two with each other only.
 
     python -m benchmarks.distributed
@@ -25,24 +26,28 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
 
 from benchmarks import gpu_real_size
 from lora_recipes.base.compute import device_name
 from lora_recipes.reporting import Quiet
 from lora_recipes.stages import train as stage
-from lora_recipes.train.distributed import together
-from lora_recipes.train.record import Record
+from lora_recipes.train.data.batches import Batch
+from lora_recipes.train.loop import Training
+from lora_recipes.train.record import StepRecord
 
 WARM_UP = 3
 """Steps that are not timed."""
 
 
-class PlainDDP(together.Together):
-    """The same loop around DDP's own reducer: one all-reduce for each optimizer step."""
-
-    configure_ddp = DDPStrategy.configure_ddp
-    post_backward = DDPStrategy.post_backward
+def all_reduced(self: Training, batch: Batch) -> None:
+    """`Training.micro_batch` with one all-reduce of whole stacks for each optimizer step."""
+    loss = self.module.training_step(self.job.fabric.to_device(batch), batch.number)
+    self.job.fabric.backward(loss / self.job.stream.accumulation)
+    if self.schedule.ended_step(batch.number) is not None:
+        for group in self.optimizer.param_groups:
+            for stack in group["params"]:
+                distributed.all_reduce(stack.grad)
 
 
 def main() -> None:
@@ -60,7 +65,7 @@ def main() -> None:
     if chosen.only:
         measure(Path(chosen.only[1]), chosen.only[0])
         return
-    ways = {"one process": 1, "in order": chosen.processes, "plain DDP": chosen.processes}
+    ways = {"one process": 1, "in order": chosen.processes, "all-reduce": chosen.processes}
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(chosen.turns):
         for way, processes in ways.items():
@@ -96,20 +101,20 @@ def run(way: str, processes: int, chosen: argparse.Namespace) -> dict[str, float
 
 
 def measure(root: Path, way: str) -> None:
-    """Train, and write the leading process's median time of a step, CPU time, and peak memory."""
+    """Train, and write the main process's median time of a step, CPU time, and peak memory."""
     marks: list[float] = []
     cpu: list[float] = []
-    end_step = Record.end_step
+    end_step = StepRecord.end_step
 
-    def timed(self: Record, step: int) -> None:
+    def timed(self: StepRecord, step: int) -> None:
         marks.append(time.perf_counter())
         cpu.append(time.process_time())
         end_step(self, step)
 
-    strategy = PlainDDP if way == "plain DDP" else together.Together
+    micro_batch = all_reduced if way == "all-reduce" else Training.micro_batch
     with (
-        patch.object(Record, "end_step", timed),
-        patch("lora_recipes.train.run.Together", strategy),
+        patch.object(StepRecord, "end_step", timed),
+        patch.object(Training, "micro_batch", micro_batch),
     ):
         stage.run(root, Quiet())
     records = list((root / ".lora" / "runs").glob("*.json"))

@@ -212,10 +212,10 @@ def _record() -> Any:
 
     from lora_recipes.train.data.batches import Pictures
     from lora_recipes.train.data.stream import Stream
-    from lora_recipes.train.record import Record
+    from lora_recipes.train.record import StepRecord
 
     stream = Stream(repeats=(1,), samples=2, batch_size=1, accumulation=1, seed=0)
-    return Record(Pictures(Path(), []), stream)
+    return StepRecord(Pictures(Path(), []), stream)
 
 
 def _batch(case: Case, config: Mapping[str, Any], number: int) -> Any:

@@ -40,9 +40,9 @@ def main() -> None:
         root = Path(folder)
         make_project(root, chosen.pictures)
         time.sleep(SETTLED_NS / 1e9)  # what was written a moment ago is not remembered
-        first = look(root)
+        first = inspect_adapter(root)
         manifest = (root / "build/manifest.json").read_bytes()
-        again = [look(root) for _ in range(chosen.runs)]
+        again = [inspect_adapter(root) for _ in range(chosen.runs)]
         assert (root / "build/manifest.json").read_bytes() == manifest
     rows = [_row("the first look", [first]), _row("nothing changed", again)]
     if chosen.pictures == 10_000:  # noqa: PLR2004
@@ -78,7 +78,7 @@ def make_project(root: Path, count: int) -> None:
     (root / "params.yaml").write_text(json.dumps(params), "utf-8")
 
 
-def look(root: Path) -> tuple[float, float]:
+def inspect_adapter(root: Path) -> tuple[float, float]:
     """Run the dataset stage: seconds of wall clock and of CPU."""
     command = [sys.executable, "-m", "lora_recipes", "stage", "dataset"]
     used = pairs.run(command, root, {"PYTHONPATH": str(REPOSITORY)})

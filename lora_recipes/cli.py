@@ -105,7 +105,7 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
     from lora_recipes.machine import absent_device
-    from lora_recipes.plan.preflight import outlook
+    from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
     from lora_recipes.recipe.load import resolve
@@ -114,7 +114,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     resolved = resolve(root)
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    data = outlook(root, resolved.recipe.dataset, resolved.recipe.prepare)
+    data = preflight(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
     if data.repeats == []:
@@ -137,12 +137,12 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
     from lora_recipes.dataset.pin import write_listing
-    from lora_recipes.plan.preflight import look_whole
+    from lora_recipes.plan.preflight import full_check
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
     recipe, report = resolve(root).recipe, PlainReporter()
-    manifest, problems = look_whole(root, recipe.dataset, recipe.prepare, report)
+    manifest, problems = full_check(root, recipe.dataset, recipe.prepare, report)
     for problem in problems:
         report.warn(f"`dvc repro` would stop at this: {problem}")
     write_listing(root, manifest)
@@ -214,10 +214,10 @@ def inspect(options: argparse.Namespace, root: Path) -> int:
     For this project's files and for anybody's: kohya, diffusers, peft, OneTrainer, ai-toolkit,
     LyCORIS. What the file does not say is called not stated.
     """
-    from lora_recipes.formats.facts import look
+    from lora_recipes.formats.inspection import inspect_adapter
     from lora_recipes.formats.table import table
 
-    facts = look(Path(options.file))
+    facts = inspect_adapter(Path(options.file))
     print(json_text(facts.as_dict()) if options.json else table(facts))
     return 0
 

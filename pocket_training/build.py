@@ -17,7 +17,8 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pocket_training.tokens import END, LENGTH, new_tokenizer, vocabulary
+from lora_recipes.base.components import TOKENS
+from pocket_training.tokens import END, new_tokenizer, vocabulary
 
 TEXT_WIDTH = 128
 TIME_ID_WIDTH = 32
@@ -75,7 +76,7 @@ def new_text_encoders() -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
         intermediate_size=2 * TEXT_WIDTH,
         num_attention_heads=4,
         num_hidden_layers=3,
-        max_position_embeddings=LENGTH,
+        max_position_embeddings=TOKENS,
         hidden_act="gelu",
     )
     return CLIPTextModel(config), CLIPTextModelWithProjection(config)

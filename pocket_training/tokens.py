@@ -8,10 +8,10 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
+from lora_recipes.base.components import TOKENS
 from lora_recipes.pocket import world
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-LENGTH = 77
 COMMON_WORDS = """a an and at of in on with the to by no not for is it from under over near
 two three photo picture image drawing painting illustration sketch portrait icon sign render art
 style background backgrounds wall floor room front behind ground light dark bright color colour
@@ -76,5 +76,5 @@ def new_tokenizer(folder: Path, pad_token: str) -> CLIPTokenizer:
         eos_token=END,
         unk_token=END,
         pad_token=pad_token,
-        model_max_length=LENGTH,
+        model_max_length=TOKENS,
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from lora_recipes.errors import UserError
+from lora_recipes.formats.arrays import read_arrays
 from lora_recipes.tensors import Entry, read_header, read_tensors, write_tensors
 
 METADATA = {"b": "two", "a": "ä <one>", "lora_recipes.hash": "sha256:0"}
@@ -155,6 +157,107 @@ def test_what_is_often_met_in_place_of_a_file_is_called_what_it_is(
     with pytest.raises(UserError) as error:
         read_header(path)
     assert str(error.value) == f"{path}: {message}"
+
+
+def raw(path: Path, header: str, size: int = 16) -> Path:
+    """A file whose header is this very text."""
+    data = header.encode("utf-8", "surrogateescape")
+    path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(size))
+    return path
+
+
+def entry(shape: str = "[2, 2]", offsets: str = "[0, 16]", dtype: str = '"F32"') -> str:
+    return f'{{"a": {{"dtype": {dtype}, "shape": {shape}, "data_offsets": {offsets}}}}}'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        entry(shape="[-2, -2]"),
+        entry(shape="[-1, 0]", offsets="[0, 0]"),
+        entry(shape="[0, 4611686018427387904]", offsets="[0, 0]"),
+        entry(shape=f"[0, {10**4000}]", offsets="[0, 0]"),
+        entry(shape=f"[0, {', '.join(['65536'] * 4)}]", offsets="[0, 0]"),
+        entry(shape=str([1] * 61 + [2, 2])),
+        entry(shape=str([1] * 100_000)),
+        entry(shape="[2.0, 2.0]"),
+        entry(shape="[true, 4]"),
+        entry(shape='["2", 2]'),
+        entry(shape="[NaN]"),
+        entry(shape='"22"'),
+        entry(shape="{}"),
+        entry(shape="null"),
+        entry(offsets="[0.0, 16.0]"),
+        entry(offsets="[false, 16]"),
+        entry(offsets="[-16, 0]"),
+        entry(offsets="[16, 0]"),
+        entry(offsets="[0, 1e1]"),
+        entry(offsets="[0, 8, 16]"),
+        entry(dtype="7"),
+        entry(dtype="[]"),
+        '{"a": ' + "[" * 100_000,
+        '{"__metadata__": {"x": ' + '{"x": ' * 100_000,
+        '{"__metadata__": {"x": 1}}',
+        '{"__metadata__": []}',
+        '{"a": []}',
+        '{"a": "\udcff"}',
+    ],
+)
+def test_a_header_that_no_tensor_can_have_is_refused(tmp_path: Path, header: str) -> None:
+    path = raw(tmp_path / "x.safetensors", header)
+    for read in (read_header, read_tensors, read_arrays):
+        with pytest.raises(UserError) as error:
+            read(path)
+        assert str(error.value) == (
+            f"{path}: is not a safetensors file, or its header is damaged\n"
+            "  fix:     fetch or make the file again"
+        )
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        (entry()[:-1] + ", " + entry()[1:], "a"),
+        ('{"__metadata__": {"k\\u001b": "1", "k\\u001b": "2"}}', "k\\x1b"),
+        ('{"__metadata__": {}, "__metadata__": {}}', "__metadata__"),
+        (entry().replace('"shape"', '"dtype": "F16", "shape"'), "dtype"),
+    ],
+)
+def test_a_header_that_says_a_thing_twice_is_refused(tmp_path: Path, header: str, key: str) -> None:
+    path = raw(tmp_path / "x.safetensors", header)
+    with pytest.raises(UserError) as error:
+        read_header(path)
+    assert str(error.value) == (
+        f"{path}: its header says {key} twice, and programs differ in which one counts\n"
+        "  fix:     fetch or make the file again"
+    )
+
+
+def test_half_a_character_in_a_name_or_a_text_stays_what_it_is(tmp_path: Path) -> None:
+    header = entry()[:-1].replace('"a"', r'"a\ud83d"') + r', "__metadata__": {"\ud800": "\udfff"}}'
+    path = raw(tmp_path / "x.safetensors", header)
+    found = read_header(path)
+    assert list(found.entries) == ["a\ud83d"]
+    assert found.metadata == {"\ud800": "\udfff"}
+    assert list(read_arrays(path)[1]) == ["a\ud83d"]
+    with pytest.raises(UserError):  # the library has no such names
+        read_tensors(path)
+
+
+def test_an_empty_shape_and_one_of_32_axes_are_read(tmp_path: Path) -> None:
+    for shape, size in ((str([1] * 31 + [4]), 16), ("[0, 70000]", 0), ("[]", 4)):
+        path = raw(tmp_path / "x.safetensors", entry(shape, f"[0, {size}]"), size)
+        assert read_arrays(path)[1]["a"].size == size // 4
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.safetensors")
+    with pytest.raises(UserError) as error:
+        read_header(tmp_path / "x.safetensors")
+    assert str(error.value) == (
+        f"{tmp_path}/x.safetensors: is a pipe or a device, not a file\n"
+        "  fix:     fetch or make the file again"
+    )
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

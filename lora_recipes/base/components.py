@@ -31,6 +31,12 @@ CONFIG_NAMES = (
     "added_tokens.json",
 )
 
+TOKENS = 77
+"""The length of CLIP's text window, its start and end token included.
+
+Source: Radford et al. 2021, arXiv:2103.00020, section 2.4.
+"""
+
 
 @dataclass(frozen=True)
 class Component:

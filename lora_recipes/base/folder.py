@@ -21,6 +21,9 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 LARGEST_JSON = 64 * 2**20
 """Bytes of a configuration, an index of shards or a vocabulary; SDXL's largest has 3.6 MB."""
 
+LONGEST_PATH = 4096
+"""Letters of a path that a message shows."""
+
 DEEPEST_JSON = 32
 """Lists and objects inside one another. A configuration has 3, a tokenizer 7."""
 
@@ -214,7 +217,9 @@ def _shards(index: Path) -> list[str]:
     shards = sorted(set(weights.values()))
     for shard in shards:
         if (target := _leads_to(index.parent, shard)) is not None:
-            raise _wrong_shard(index, f"weight_map: {shard} is a link to {shown(str(target))}")
+            raise _wrong_shard(
+                index, f"weight_map: {shard} is a link to {shown(str(target), LONGEST_PATH)}"
+            )
     return shards
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lora_recipes.base.components import TOKENS
 from lora_recipes.base.values import (
     FLAG,
     MAYBE,
@@ -141,7 +142,7 @@ TEXT: Mapping[str, Key] = {
     "projection_dim": Key(Whole(1, 65536)),
     "num_hidden_layers": _needed(Whole(2, 128)),
     "num_attention_heads": _needed(Whole(1, 1024)),
-    "max_position_embeddings": Key(Whole(77, 8192)),
+    "max_position_embeddings": Key(Whole(TOKENS, 8192)),
     "hidden_act": Key(One(("quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "relu"))),
     "layer_norm_eps": Key(Number(1e-12, 0.1)),
     "attention_dropout": Key(Number(0, 0.99)),
@@ -244,8 +245,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "latent_channels": 4, "norm_num_groups": 32, "use_quant_conv": True,
         "use_post_quant_conv": True, "mid_block_add_attention": True,
     },
-    "text_encoder": {"projection_dim": 512, "max_position_embeddings": 77},
-    "text_encoder_2": {"projection_dim": 512, "max_position_embeddings": 77},
+    "text_encoder": {"projection_dim": 512, "max_position_embeddings": TOKENS},
+    "text_encoder_2": {"projection_dim": 512, "max_position_embeddings": TOKENS},
     "scheduler": {"prediction_type": "epsilon"},
 }  # fmt: skip
 """What the libraries take where a configuration does not say, as far as shapes depend on it.

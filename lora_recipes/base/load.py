@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from lora_recipes.base import components
-from lora_recipes.base.components import Component, Located
+from lora_recipes.base.components import TOKENS, Component, Located
 from lora_recipes.base.fill import load_weights
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.known import SCHEDULERS, understood
@@ -30,9 +30,6 @@ from lora_recipes.base.values import named
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.base import Base
-
-TOKENS = 77
-"""The length of CLIP's text window, its start and end token included."""
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class One:
         return any(type(value) is type(known) and value == known for known in self.of)
 
     def __str__(self) -> str:
-        return " or ".join(shown(value) for value in self.of)
+        return " or ".join(shown(value) for value in dict.fromkeys(self.of))
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ def optional(kind: Kind) -> Either:
     return Either((kind, NOTHING))
 
 
-def shown(value: Any) -> str:
-    """A value as a message shows it: as JSON has it, in ASCII, and cut."""
+def shown(value: Any, most: int = SHOWN) -> str:
+    """A value as a message shows it: as JSON has it, in ASCII, and cut after `most` letters."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def named(text: Any) -> str:

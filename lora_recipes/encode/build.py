@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
-from lora_recipes.base.facts import read_facts
-from lora_recipes.base.load import TOKENS, load_text_encoders, load_vae
+from lora_recipes.base.facts import TOKENS, read_facts
+from lora_recipes.base.load import load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate
 from lora_recipes.encode.moments import encode_file
 from lora_recipes.encode.pictures import PreparedPicture

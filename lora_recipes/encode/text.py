@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from lora_recipes.base.load import TOKENS, TextEncoders
+from lora_recipes.base.components import TOKENS
+from lora_recipes.base.load import TextEncoders
 from lora_recipes.encode.reuse import Encoded
 from lora_recipes.errors import Problem, UserError
 

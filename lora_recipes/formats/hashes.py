@@ -16,7 +16,7 @@ SHORT = 16
 
 
 @dataclass(frozen=True)
-class Hashes:
+class FileHashes:
     """What other programs and this one call the file."""
 
     sha256: str
@@ -33,7 +33,7 @@ class Hashes:
     """`tensors_hash`."""
 
 
-def file_hashes(path: Path, header: Header, arrays: Mapping[str, Array]) -> Hashes:
+def file_hashes(path: Path, header: Header, arrays: Mapping[str, Array]) -> FileHashes:
     """All hashes of a file, whose header and tensors were read."""
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
@@ -41,7 +41,7 @@ def file_hashes(path: Path, header: Header, arrays: Mapping[str, Array]) -> Hash
         whole = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(header.data_start)
         data = hashlib.file_digest(file, "sha256").hexdigest()
-    return Hashes(sha256=whole, md5=md5, data=data, tensors=tensors_hash(arrays))
+    return FileHashes(sha256=whole, md5=md5, data=data, tensors=tensors_hash(arrays))
 
 
 def tensors_hash(arrays: Mapping[str, Array]) -> str:

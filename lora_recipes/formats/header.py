@@ -23,7 +23,7 @@ DEEPEST = 64
 
 
 @dataclass(frozen=True)
-class Stated:
+class HeaderAnswer:
     """An answer, and the header's field that gives it."""
 
     value: str
@@ -81,9 +81,9 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
 `field:*key more` is the key of each model of the pipeline, `unet.key`, and what goes with it."""
 
 
-def stated(metadata: Mapping[str, str]) -> dict[str, Stated | None]:
+def stated(metadata: Mapping[str, str]) -> dict[str, HeaderAnswer | None]:
     """The answers to the usual questions, in their order; None where no field gives one."""
-    answers: dict[str, Stated | None] = {"trained by": _trainer(metadata)}
+    answers: dict[str, HeaderAnswer | None] = {"trained by": _trainer(metadata)}
     for question, places in _QUESTIONS.items():
         found = (_look(metadata, place) for place in places)
         answers[question] = next((answer for answer in found if answer), None)
@@ -99,18 +99,18 @@ def recipe_of(metadata: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _trainer(metadata: Mapping[str, str]) -> Stated | None:
+def _trainer(metadata: Mapping[str, str]) -> HeaderAnswer | None:
     software = parsed(metadata.get("software", ""))
     if isinstance(software, dict) and "name" in software:
         words = [str(software[key]) for key in ("name", "version") if key in software]
-        return Stated(" ".join(words), "software")
+        return HeaderAnswer(" ".join(words), "software")
     for field, trainer in _TRAINERS:
         if field in metadata:
-            return Stated(trainer, field)
+            return HeaderAnswer(trainer, field)
     return None
 
 
-def _look(metadata: Mapping[str, str], place: str) -> Stated | None:
+def _look(metadata: Mapping[str, str], place: str) -> HeaderAnswer | None:
     field, _, path = place.partition(":")
     if field not in metadata:
         return None
@@ -122,10 +122,10 @@ def _look(metadata: Mapping[str, str], place: str) -> Stated | None:
         for key in path.split("/"):
             value = value.get(key) if isinstance(value, dict) else None
     nothing = value is None or value in ("", "None", "none", "null")
-    return None if nothing else Stated(text_of(value), place.replace(":", ": "))
+    return None if nothing else HeaderAnswer(text_of(value), place.replace(":", ": "))
 
 
-def _of_each_model(fields: Any, field: str, key: str, *more: str) -> Stated | None:
+def _of_each_model(fields: Any, field: str, key: str, *more: str) -> HeaderAnswer | None:
     """One key of every model, `unet.r`, `text_encoder.r`; and what else is set there."""
     if not isinstance(fields, dict):
         return None
@@ -139,9 +139,9 @@ def _of_each_model(fields: Any, field: str, key: str, *more: str) -> Stated | No
         if end in more and fields[name]
     ]
     if len(found) == 1 and not also:
-        return Stated(text_of(fields[found[0]]), f"{field}: {found[0]}")
+        return HeaderAnswer(text_of(fields[found[0]]), f"{field}: {found[0]}")
     models = [f"{name.rpartition('.')[0]} {text_of(fields[name])}".strip() for name in found]
-    return Stated("; ".join([", ".join(models), *also]), field)
+    return HeaderAnswer("; ".join([", ".join(models), *also]), field)
 
 
 def text_of(value: Any) -> str:
@@ -173,7 +173,9 @@ def _depth(value: Any) -> int:
     return level
 
 
-def remaining(metadata: Mapping[str, str], answers: Mapping[str, Stated | None]) -> Iterator[str]:
+def remaining(
+    metadata: Mapping[str, str], answers: Mapping[str, HeaderAnswer | None]
+) -> Iterator[str]:
     """Fields that no answer came from and that are not ours."""
     used = {answer.field.partition(":")[0] for answer in answers.values() if answer}
     return (name for name in sorted(metadata) if name not in used and not name.startswith(OURS))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lora_recipes.formats.facts import Facts
 from lora_recipes.formats.header import remaining, text_of
+from lora_recipes.formats.inspection import Inspection
 from lora_recipes.formats.layout import KINDS, NOT_STATED
 from lora_recipes.formats.methods import UNKNOWN
 from lora_recipes.printable import line
@@ -38,7 +38,7 @@ _MODELS = {768: "SD 1", 1024: "SD 2", 2048: "SDXL"}
 Row = tuple[str, str]
 
 
-def table(facts: Facts) -> str:
+def table(facts: Inspection) -> str:
     """Blocks of aligned lines: the file, its tensors, what the header says, our recipe."""
     blocks = {
         "file": list(_file(facts)),
@@ -64,12 +64,12 @@ def _safe(rows: list[Row]) -> list[Row]:
     return [(line(name), line(text, LONGEST_ROW)) for name, text in [*rows[:MOST_ROWS], *more]]
 
 
-def _but(facts: Facts) -> str:
+def _but(facts: Inspection) -> str:
     untold = len(facts.formless) + len(facts.not_computed) + len(facts.too_large)
     return f" but {untold:,}" if untold else ""
 
 
-def _file(facts: Facts) -> Iterator[Row]:
+def _file(facts: Inspection) -> Iterator[Row]:
     yield "path", facts.file
     yield "size", f"{facts.bytes:,} bytes"
     yield "sha256", facts.hashes.sha256
@@ -79,7 +79,7 @@ def _file(facts: Facts) -> Iterator[Row]:
     yield "tensors alone", facts.hashes.tensors
 
 
-def _agreement(facts: Facts) -> str:
+def _agreement(facts: Inspection) -> str:
     if not facts.data_hash_stated:
         return f"recomputed; in the header: {NOT_STATED}"
     if facts.data_hash_stated == facts.hashes.data:
@@ -90,7 +90,7 @@ def _agreement(facts: Facts) -> str:
     )
 
 
-def _tensors(facts: Facts) -> Iterator[Row]:
+def _tensors(facts: Inspection) -> Iterator[Row]:
     yield "names", facts.style
     kinds = f" in {_counts(facts.dtypes)}" if facts.dtypes else ": the file holds no tensor"
     yield "numbers", f"{facts.values:,}{kinds}"
@@ -124,7 +124,7 @@ def _tensors(facts: Facts) -> Iterator[Row]:
         yield "unknown", _named(facts.unknown) + "; no ΔW holds them"
 
 
-def _scales(facts: Facts) -> Iterator[Row]:
+def _scales(facts: Inspection) -> Iterator[Row]:
     """Where the scale of ΔW is from, unless each module has an `.alpha` of its own."""
     stated = {
         source: n for source, n in facts.scales.items() if source not in (".alpha", NOT_STATED)
@@ -142,7 +142,7 @@ def _scales(facts: Facts) -> Iterator[Row]:
         yield "", "not used: " + _named(facts.trouble)
 
 
-def _norms(facts: Facts) -> Iterator[Row]:
+def _norms(facts: Inspection) -> Iterator[Row]:
     for name, size in islice(facts.norms.items(), SHOWN):
         yield f"{size:.4g}", name
     silent = sum(size == 0 for size in facts.norms.values())
@@ -150,7 +150,7 @@ def _norms(facts: Facts) -> Iterator[Row]:
         yield "0", f"in {silent} of {len(facts.norms)} modules"
 
 
-def _stated(facts: Facts) -> Iterator[Row]:
+def _stated(facts: Inspection) -> Iterator[Row]:
     for question, answer in facts.stated.items():
         if answer is None:
             yield question, NOT_STATED

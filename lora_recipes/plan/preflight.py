@@ -24,7 +24,7 @@ A_MOMENT = 25_000_000
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Preflight:
     """What is known of the project's data."""
 
     repeats: list[int] | None
@@ -34,7 +34,7 @@ class Outlook:
     """What `dvc repro` would stop at."""
 
 
-def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
+def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     """Look at the data as dataset and prepare would, if that takes no more than a moment.
 
     What was looked at before is remembered. If too much is new, only names are looked at.
@@ -42,7 +42,7 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
     folder = data_folder(root)
     repeats = repeats_by_name(folder, dataset)
     if repeats is None:
-        return Outlook(None, problems=_not_here(folder))
+        return Preflight(None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
     try:
@@ -55,10 +55,10 @@ def outlook(root: Path, dataset: Dataset, prepare: Prepare) -> Outlook:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Outlook(repeats, report.warned, problems)
+    return Preflight(repeats, report.warned, problems)
 
 
-def look_whole(
+def full_check(
     root: Path, dataset: Dataset, prepare: Prepare, report: Reporter
 ) -> tuple[Manifest, list[Problem]]:
     """The manifest, and what the prepare stage would stop at.
@@ -92,7 +92,7 @@ def _problems(
     root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
 ) -> list[Problem]:
     """Of the pin and of the sizes, both at once."""
-    manifest, of_sizes = look_whole(root, dataset, prepare, report)
+    manifest, of_sizes = full_check(root, dataset, prepare, report)
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:

@@ -49,7 +49,7 @@ def _rule(name: str, owner: BelongsTo) -> Rule:
         id=f"{_leaf(name)}-belongs-to-{_leaf(owner.key)}".replace("_", "-"),
         text=f"{what} stays at its default "
         + condition(owner).replace(owner.key, f"`{owner.key}`")
-        + ": nothing is ignored.",
+        + ": another value would be ignored.",
         keys=(name, owner.key),
         level="error",
         moment="recipe",

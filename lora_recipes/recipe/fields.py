@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
-from lora_recipes.recipe.model import SECTIONS, Recipe
+from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
 from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.section import (
@@ -27,6 +27,12 @@ from lora_recipes.recipe.sections.section import (
     plain_value,
     section_of,
 )
+
+RECIPE_TOP = (*HEAD, *SECTIONS)
+"""What a recipe may hold at its top."""
+
+PARAMS_TOP = ("recipe", "data", *SECTIONS, "runtime")
+"""What params.yaml may hold at its top."""
 
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 

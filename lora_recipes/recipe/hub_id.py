@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -12,14 +13,18 @@ FILES = (".safetensors", ".ckpt", ".bin", ".pt", ".pth")
 LONGEST = 96
 """Letters of an id, owner and slash included. Source: huggingface_hub, validate_repo_id."""
 
+LONGEST_PART = 255
+"""Bytes of a file's name on nearly every file system."""
+
 
 def can_be_a_path(name: str, root: Path) -> bool:
     """Whether a file can have that name: one too long, with a NUL, with half of a surrogate pair
     or with the `~` of a user whom nobody knows, cannot."""
     try:
-        (root / Path(name).expanduser()).lstat()
+        path = root / Path(name).expanduser()
+        path.lstat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return True
+        return all(len(os.fsencode(part)) <= LONGEST_PART for part in path.parts)
     except (OSError, ValueError, RuntimeError):
         return False
     return True

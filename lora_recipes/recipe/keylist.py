@@ -17,11 +17,8 @@ from ruamel.yaml.error import YAMLError
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.dump import scalar
-from lora_recipes.recipe.fields import every_key, keys_under, section_shorts
-from lora_recipes.recipe.model import SECTIONS
+from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
 from lora_recipes.recipe.params import FILE
-
-TOP = ("recipe", "data", *SECTIONS, "runtime")
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def updated(text: str) -> Updated:
     end = "\r\n" if "\r\n" in body else "\n"
     body += end if body and not body.endswith("\n") else ""
     edit = _Edit(body, end)
-    edit.mapping(_yaml().compose(body), (), TOP, after=len(body))
+    edit.mapping(_yaml().compose(body), (), PARAMS_TOP, after=len(body))
     done = edit.done() if edit.changes else text.removeprefix(mark)
     if edit.aliases or not _says_the_same(body, done, edit):
         raise UserError(

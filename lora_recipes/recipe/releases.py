@@ -7,12 +7,12 @@ Releases before `Off` wrote every key out; later ones leave out what is not ther
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from lora_recipes.recipe.fields import overridable_keys
 from lora_recipes.recipe.identity import is_off
-from lora_recipes.recipe.model import SECTIONS, Recipe
-from lora_recipes.recipe.sections.section import BelongsTo, Off, Section, plain_value, section_of
+from lora_recipes.recipe.sections.section import BelongsTo, Off, plain_value
 
 Leaves = Mapping[str, Any]
 """Plain values by dotted key: `train.learning_rate`."""
@@ -68,26 +68,11 @@ def _is_chosen(owners: tuple[BelongsTo, ...], leaves: Leaves) -> bool:
 
 @functools.cache
 def _declared() -> tuple[dict[str, Off], dict[str, tuple[BelongsTo, ...]]]:
-    """The `Off` of each key that has one, and what each key belongs to."""
-    off: dict[str, Off] = {}
-    owners: dict[str, tuple[BelongsTo, ...]] = {}
-    for name in SECTIONS:
-        section = section_of(Recipe.model_fields[name])
-        assert section is not None
-        for key, marks in _marks(section, f"{name}.", ()):
-            owners[key] = tuple(mark for mark in marks if isinstance(mark, BelongsTo))
-            for mark in marks:
-                if isinstance(mark, Off):
-                    off[key] = mark
+    """The `Off` of each key that has one, and what each key as a whole belongs to."""
+    keys = overridable_keys()
+    off = {name: key.off for name, key in keys.items() if key.off is not None}
+    owners = {
+        name: tuple(owner for owner in key.belongs_to if owner.position is None)
+        for name, key in keys.items()
+    }
     return off, owners
-
-
-def _marks(
-    section: type[Section], prefix: str, above: tuple[Any, ...]
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    for field, info in section.model_fields.items():
-        inner, marks = section_of(info), (*above, *info.metadata)
-        if inner is None:
-            yield prefix + field, marks
-        else:
-            yield from _marks(inner, f"{prefix}{field}.", marks)

@@ -11,19 +11,24 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lora_recipes.errors import Place, Problem
+from lora_recipes.recipe.fields import (
+    PARAMS_TOP,
+    RECIPE_TOP,
+    keys_under,
+    overridable_keys,
+    params_keys,
+    recipe_keys,
+    show,
+)
 from lora_recipes.recipe.fields import Key as Known
-from lora_recipes.recipe.fields import keys_under, overridable_keys, params_keys, recipe_keys, show
 from lora_recipes.recipe.interpolate import lookup
-from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
+from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, dotted, names_only
 
 AnySection = TypeVar("AnySection", bound=Section)
-
-TOP = {"Recipe": (*HEAD, *SECTIONS), "Params": ("recipe", "data", *SECTIONS, "runtime")}
-"""What the files may hold at their top."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -42,7 +47,7 @@ def validate(
         where: finds the place of a key.
         raw: the values before interpolation.
     """
-    keys = recipe_keys() if section is Recipe else params_keys()
+    keys, top = (recipe_keys(), RECIPE_TOP) if section is Recipe else (params_keys(), PARAMS_TOP)
     try:
         return section.model_validate(values), {}
     except ValidationError as error:
@@ -54,7 +59,7 @@ def validate(
             if key in problems:
                 continue
             if detail["type"] == "extra_forbidden":
-                beside = keys_under(dotted(key[:-1])) or TOP[section.__name__]
+                beside = keys_under(dotted(key[:-1])) or top
                 what, allowed, fix = _other_key(key, beside)
             else:
                 known = keys[dotted(names_only(key))]

@@ -1,4 +1,4 @@
-"""The sample stage: the adapter's pictures beside the base's, into `out/samples/`."""
+"""The sample stage: the adapter's images beside the base's, into `out/samples/`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Reporter
-from lora_recipes.sample import plan
-from lora_recipes.sample.folder import write_index
+from lora_recipes.sample.index import write_index
+from lora_recipes.sample.sample_images import FINAL, SampleImage, image_size, sample_images
 from lora_recipes.tensors import read_header
 
 if TYPE_CHECKING:
-    from lora_recipes.sample.draw import Studio
+    from lora_recipes.generate.generation import Generation
 
 
 def run(root: Path, report: Reporter) -> None:
-    """Draw the recipe's prompts with its seeds, without and with the adapter and its snapshots.
+    """Generate the recipe's prompts with its seeds, without and with the adapter and its snapshots.
 
     Raises:
-        UserError: the adapter is missing, damaged or made for another base, or a picture is not
+        UserError: the adapter is missing, damaged or made for another base, or an image is not
             finite. `out/samples/` then stays as it was.
     """
     sample = read_section(root, "sample", Sample)
@@ -43,51 +43,58 @@ def run(root: Path, report: Reporter) -> None:
     lora = restored(Lora, _section(header, "lora"))
 
     snapshots = sorted((root / SNAPSHOTS).glob("step-*.safetensors"))
-    adapters = {path.stem: path for path in snapshots} | {plan.FINAL: root / ADAPTER}
+    adapters = {path.stem: path for path in snapshots} | {FINAL: root / ADAPTER}
     prompts = [fill(text, dataset.trigger, dataset.class_word) for text in sample.prompts]
-    pictures = plan.pictures(sample, prompts, [path.stem for path in snapshots])
+    images = sample_images(sample, prompts, [path.stem for path in snapshots])
 
     with fresh_folder(root / SAMPLES) as folder:
-        if pictures:
-            studio = _studio(root, lora, adapters, plan.picture_size(sample, prepare.resolution))
-            _draw(folder, pictures, studio, report)
-        write_index(folder, pictures)
-    report.say(f"{len(pictures)} pictures in {SAMPLES}")
+        if images:
+            generation = _generation(root, sample, image_size(sample, prepare.resolution))
+            _generate(folder, images, generation, lora, adapters, report)
+        write_index(folder, images)
+    report.say(f"{len(images)} images in {SAMPLES}")
 
 
-def _studio(root: Path, lora: Lora, adapters: Mapping[str, Path], size: tuple[int, int]) -> Studio:
+def _generation(root: Path, sample: Sample, size: tuple[int, int]) -> Generation:
     with large_libraries():
         from lora_recipes.base.compute import set_up
-        from lora_recipes.sample.draw import Studio
+        from lora_recipes.generate.generation import Generation
 
     setup = set_up(read_section(root, "compute", Compute))
-    return Studio(
+    return Generation(
         base=read_section(root, "base", Base),
         root=root,
-        sample=read_section(root, "sample", Sample),
         size=size,
+        steps=sample.steps,
+        guidance=sample.guidance,
+        negative_prompt=sample.negative_prompt,
         device=setup.device,
         dtype=setup.dtype,
-        lora=lora,
-        adapters=adapters,
     )
 
 
-def _draw(folder: Path, pictures: list[plan.Picture], studio: Studio, report: Reporter) -> None:
-    from lora_recipes.sample.draw import draw
-    from lora_recipes.sample.model_facts import sampler
-    from lora_recipes.sample.png import HowDrawn, write_png
+def _generate(  # noqa: PLR0917
+    folder: Path,
+    images: list[SampleImage],
+    generation: Generation,
+    lora: Lora,
+    adapters: Mapping[str, Path],
+    report: Reporter,
+) -> None:
+    from lora_recipes.generate.base_config import sampler
+    from lora_recipes.sample.png_text import HowGenerated, write_png
+    from lora_recipes.sample.samples import generate_samples
 
-    how = HowDrawn(
-        negative_prompt=studio.sample.negative_prompt,
-        steps=studio.sample.steps,
-        guidance=studio.sample.guidance,
-        sampler=sampler(studio.base, studio.root),
-        size=studio.size,
-        model=studio.base.model,
+    how = HowGenerated(
+        negative_prompt=generation.negative_prompt,
+        steps=generation.steps,
+        guidance=generation.guidance,
+        sampler=sampler(generation.base, generation.root),
+        size=generation.size,
+        model=generation.base.model,
     )
-    for picture, image in draw(pictures, studio, report):
-        write_png(folder / picture.file, image, picture, how)
+    for image, pixels in generate_samples(images, generation, lora, adapters, report):
+        write_png(folder / image.file, pixels, image, how)
 
 
 def _section(header: Mapping[str, str], name: str) -> dict[str, Any]:

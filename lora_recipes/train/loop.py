@@ -21,7 +21,7 @@ from lora_recipes.train.job import Job, Outcome, peak_memory
 from lora_recipes.train.module import Denoising
 from lora_recipes.train.optim.loss_scaling import LossScaling
 from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
-from lora_recipes.train.record import Record, check_finite
+from lora_recipes.train.record import StepRecord, check_finite
 
 
 def fit(job: Job, report: Reporter) -> Outcome:
@@ -76,7 +76,7 @@ class Training:
         self.job = job
         self.schedule = schedule
         self.views = StackViews(job.denoiser, job.adapter_dtype)
-        self.record = Record(job.pictures, job.stream, add_up)
+        self.record = StepRecord(job.pictures, job.stream, add_up)
         self.module = Denoising(job.denoiser, job.objective, self.record, self._optimizer)
         self.module.to(job.device)
         (self.optimizer,), self.rates = self.module.configure_optimizers()

@@ -19,7 +19,7 @@ from lora_recipes.train.data.batches import Batch
 from lora_recipes.train.data.transfer import send
 from lora_recipes.train.objective import Objective
 
-Record = Callable[[Batch, Tensor], None]
+OnLoss = Callable[[Batch, Tensor], None]
 """What is told each batch's loss, a tensor on the device."""
 
 
@@ -53,7 +53,7 @@ class Denoising(lightning.LightningModule):
         self,
         denoiser: torch.nn.Module,
         objective: Objective,
-        record: Record,
+        record: OnLoss,
         optimizer: Callable[[], tuple[Optimizer, LambdaLR | None]] | None = None,
     ) -> None:
         """Combine the parts.

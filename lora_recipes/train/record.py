@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.train.data.batches import Batch, Pictures
-from lora_recipes.train.data.stream import Sample, Stream
+from lora_recipes.train.data.stream import Stream, TrainingSample
 
 NEVER = -1
 
@@ -17,7 +17,7 @@ LONGEST_OVERFLOW = 20
 """Steps in a row. A sound run in fp16 skips a few while its scale is sought, then hardly any."""
 
 
-class Record(torch.nn.Module):
+class StepRecord(torch.nn.Module):
     """Each step's loss, the first batch or step whose numbers were not finite, and skipped steps.
 
     S: optimizer steps of the whole training, N: batches of one step.
@@ -119,7 +119,7 @@ class Record(torch.nn.Module):
             )
         )
 
-    def _stop(self, what: str, step: int, samples: list[Sample]) -> UserError:
+    def _stop(self, what: str, step: int, samples: list[TrainingSample]) -> UserError:
         images = ", ".join(self.pictures.names(samples))
         return UserError(
             Problem(

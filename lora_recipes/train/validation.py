@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.train.data.batches import Batch, Pictures
-from lora_recipes.train.data.stream import Sample
+from lora_recipes.train.data.stream import TrainingSample
 from lora_recipes.train.module import Denoiser, Denoising
 from lora_recipes.train.objective import Objective
 
@@ -42,7 +42,7 @@ def mean_loss(
     """The mean training loss over `DRAWS` looks at each picture."""
     device = next(denoiser.parameters()).device
     samples = [
-        Sample(NO_EPOCH, picture * DRAWS + look, picture)
+        TrainingSample(NO_EPOCH, picture * DRAWS + look, picture)
         for picture in range(len(pictures))
         for look in range(DRAWS)
     ]

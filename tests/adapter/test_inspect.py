@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from lora_recipes.cli import main
 from lora_recipes.errors import UserError
-from lora_recipes.formats.facts import Facts, look
 from lora_recipes.formats.hashes import tensors_hash
 from lora_recipes.formats.header import text_of
+from lora_recipes.formats.inspection import Inspection, inspect_adapter
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.table import table
 from lora_recipes.recipe.sections.lora import Lora
@@ -34,8 +34,8 @@ def write(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
     return path
 
 
-def looked(tmp_path: Path, name: str) -> Facts:
-    return look(write(tmp_path / "a.safetensors", *FORMATS[name]))
+def looked(tmp_path: Path, name: str) -> Inspection:
+    return inspect_adapter(write(tmp_path / "a.safetensors", *FORMATS[name]))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_every_trainers_file_is_understood(
     assert table(facts).startswith("file\n  path")
 
 
-def answers(facts: Facts) -> dict[str, str]:
+def answers(facts: Inspection) -> dict[str, str]:
     return {q: a.value if a else "not stated" for q, a in facts.stated.items()}
 
 
@@ -179,7 +179,7 @@ def test_what_is_unknown_incomplete_or_not_finite_is_named(tmp_path: Path):
     tensors[f"{SGM}_attn1_to_q.lora_up.weight"][0, :2] = float("nan")
     tensors |= {f"{SGM}_attn1_to_k.lora_up.weight": random(16, 4), "oft_blocks": random(2, 2)}
     tensors |= {f"x{number}": random(2) for number in range(6)}
-    facts = look(write(tmp_path / "a.safetensors", tensors, {}))
+    facts = inspect_adapter(write(tmp_path / "a.safetensors", tensors, {}))
     assert facts.not_finite == {f"{SGM}_attn1_to_q.lora_up.weight": 2}
     assert facts.formless == (f"{SGM}_attn1_to_k",)
     assert facts.methods == {"LoRA": 1, "incomplete": 1}
@@ -192,7 +192,7 @@ def test_what_is_unknown_incomplete_or_not_finite_is_named(tmp_path: Path):
 
 def test_every_field_of_our_own_header_can_be_read_in_the_table(tmp_path: Path):
     header = fields(step=250, lora=Lora(rank=4, alpha=2.0))
-    text = table(look(write(tmp_path / "a.safetensors", kohya(), header)))
+    text = table(inspect_adapter(write(tmp_path / "a.safetensors", kohya(), header)))
     for name, value in header.items():
         if name.startswith("lora_recipes."):
             key = name.removeprefix("lora_recipes.")
@@ -200,9 +200,10 @@ def test_every_field_of_our_own_header_can_be_read_in_the_table(tmp_path: Path):
             for leaf, content in leaves.items():
                 lines = [line.split(maxsplit=1) for line in text.splitlines()]
                 assert [leaf, text_of(content)] in lines
-    assert answers(look(tmp_path / "a.safetensors")) | {"steps": "250", "of steps": "1000"} == (
-        answers(look(tmp_path / "a.safetensors"))
-    )
+    assert answers(inspect_adapter(tmp_path / "a.safetensors")) | {
+        "steps": "250",
+        "of steps": "1000",
+    } == (answers(inspect_adapter(tmp_path / "a.safetensors")))
 
 
 def test_two_files_of_names_that_collide_lose_no_tensor():
@@ -219,7 +220,7 @@ def test_two_files_of_names_that_collide_lose_no_tensor():
 
 
 def test_a_file_without_tensors_and_without_a_header_is_told_as_such(tmp_path: Path):
-    facts = look(write(tmp_path / "a.safetensors", {}, {}))
+    facts = inspect_adapter(write(tmp_path / "a.safetensors", {}, {}))
     text = table(facts)
     assert "0: the file holds no tensor" in text
     assert "no module of any known method" in text
@@ -230,7 +231,7 @@ def test_the_hashes_are_those_of_other_programs(tmp_path: Path):
     path = write(tmp_path / "a.safetensors", kohya(), KOHYA_HEADER)
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
-    hashes = look(path).hashes
+    hashes = inspect_adapter(path).hashes
     assert hashes.sha256 == hashlib.sha256(data).hexdigest()
     assert hashes.md5 == hashlib.md5(data).hexdigest()
     assert hashes.data == hashlib.sha256(data[8 + length :]).hexdigest()
@@ -238,13 +239,15 @@ def test_the_hashes_are_those_of_other_programs(tmp_path: Path):
 
 def test_a_hash_in_the_header_is_recomputed_and_compared(tmp_path: Path):
     path = write(tmp_path / "a.safetensors", kohya(), KOHYA_HEADER)
-    right = look(path).hashes.data
-    assert "recomputed; in the header: not stated" in table(look(path))
+    right = inspect_adapter(path).hashes.data
+    assert "recomputed; in the header: not stated" in table(inspect_adapter(path))
     write(path, kohya(), {**KOHYA_HEADER, "sshs_model_hash": right})
-    assert "recomputed: as the header says" in table(look(path))
-    assert look(path).as_dict()["data_hash_agrees"] is True
+    assert "recomputed: as the header says" in table(inspect_adapter(path))
+    assert inspect_adapter(path).as_dict()["data_hash_agrees"] is True
     write(path, kohya(), {"sshs_model_hash": "0" * 64})
-    assert f"recomputed; the header says {'0' * 64}: the tensors are not" in table(look(path))
+    assert f"recomputed; the header says {'0' * 64}: the tensors are not" in table(
+        inspect_adapter(path)
+    )
 
 
 def test_the_hash_of_the_tensors_knows_no_header_order_or_lossless_type():
@@ -280,7 +283,7 @@ def test_a_file_that_is_no_adapter_gets_one_clear_error(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        look(path)
+        inspect_adapter(path)
     assert str(caught.value) == f"{path}: {message}"
 
 
@@ -289,7 +292,7 @@ def test_a_truncated_file_is_told_by_its_missing_bytes(tmp_path: Path):
     whole = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(UserError) as caught:
-        look(path)
+        inspect_adapter(path)
     assert str(caught.value) == (
         f"{path}: is cut off: {whole - 5:,} of {whole:,} bytes\n"
         "  fix:     fetch or make the file again"

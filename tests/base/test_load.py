@@ -10,6 +10,9 @@ from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 from torch import nn
 
 from lora_recipes.base import components
+from lora_recipes.base.check import problems_of
+from lora_recipes.base.facts import read_facts
+from lora_recipes.base.known import SCHEDULERS
 from lora_recipes.base.load import (
     load_scheduler,
     load_text_encoders,
@@ -17,10 +20,14 @@ from lora_recipes.base.load import (
     load_vae,
     random_unet,
 )
+from lora_recipes.base.locate import locate
+from lora_recipes.diffusion.noise import alphas_cumprod
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.tensors import read_tensors, write_tensors
 from tests.models import single_file
+
+from .hostile import edit
 
 CPU = torch.device("cpu")
 FP32 = torch.float32
@@ -280,6 +287,85 @@ def test_the_scheduler_is_of_the_class_that_the_model_names(model: Path) -> None
         f"{path}: _class_name = UNet2DConditionModel: diffusers has no such scheduler\n"
         "  fix:     fetch the file again, or choose another base.model"
     )
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "text_encoder", "text_encoder_2"])
+def test_keys_that_make_a_library_fetch_or_run_something_never_reach_it(
+    model: Path, pipeline: StableDiffusionXLPipeline, name: str
+) -> None:
+    edit(
+        model / name / "config.json",
+        {
+            "_attn_implementation": "evil/kernel",
+            "attn_implementation": "evil/kernel",
+            "auto_map": {"AutoModel": "evil.Model"},
+            "quantization_config": {"quant_method": "evil"},
+            "_name_or_path": "evil/model",
+            "torch_dtype": "evil",
+        },
+    )
+    base = Base(model="model")
+    if name.startswith("text"):
+        part = getattr(load_text_encoders(base, model.parent, FP32, CPU), name)
+    else:
+        part = (load_unet if name == "unet" else load_vae)(base, model.parent, FP32, CPU)
+    assert same(part, getattr(pipeline, name))
+    assert "evil" not in str(part.config)
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "told"),
+    [
+        ("unet/config.json", {"layers_per_block": "x"}, "cannot be built as the unet of SDXL: "),
+        ("text_encoder/config.json", {"hidden_size": "x"},
+         "cannot be built as the text_encoder of SDXL: "),
+        ("scheduler/scheduler_config.json", {"beta_start": "x"},
+         "cannot be used as a EulerDiscreteScheduler: "),
+    ],
+)  # fmt: skip
+def test_a_librarys_error_is_told_with_the_file(
+    model: Path, file: str, values: dict[str, object], told: str
+) -> None:
+    edit(model / file, values)
+    load = {"u": load_unet, "t": load_text_encoders}.get(file[0])
+    with pytest.raises(UserError) as error:
+        if load:
+            load(Base(model="model"), model.parent, FP32, CPU)  # type: ignore[operator]
+        else:
+            load_scheduler(Base(model="model"), model.parent)
+    assert str(error.value).startswith(f"{model / file}: {told}")
+
+
+def test_weights_that_are_whole_numbers_are_not_loaded(model: Path) -> None:
+    path = model / "unet/diffusion_pytorch_model.safetensors"
+    tensors = read_tensors(path)
+    tensors["conv_in.bias"] = tensors["conv_in.bias"].to(torch.int32)
+    write_tensors(path, tensors, {})
+    with pytest.raises(UserError) as error:
+        load_unet(Base(model="model"), model.parent, FP32, CPU)
+    assert str(error.value) == (
+        f"{path}: holds weights of the unet in numbers that cannot be trained on\n"
+        "  1 of another kind:\n"
+        "    conv_in.bias (int32)\n"
+        "  allowed: F16, BF16, F32, F64\n"
+        "  fix:     fetch the model in fp16, bf16 or fp32, or choose another base.model"
+    )
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_that_is_let_through_draws_from_the_noise_that_is_trained(
+    model: Path, name: str
+) -> None:
+    edit(model / "scheduler/scheduler_config.json", {"_class_name": name})
+    located = locate(Base(model="model"), model.parent)
+    assert problems_of(located) == []
+    schedule = read_facts(located).schedule
+    trained = alphas_cumprod(
+        schedule.beta_start, schedule.beta_end, schedule.num_train_timesteps, schedule.beta_schedule
+    )
+    scheduler = load_scheduler(Base(model="model"), model.parent)
+    assert type(scheduler).__name__ == name
+    torch.testing.assert_close(scheduler.alphas_cumprod, trained)
 
 
 def inputs(dtype: torch.dtype) -> dict[str, object]:

@@ -9,13 +9,17 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from lora_recipes.base.check import problems_of_base
 from lora_recipes.base.components import CONFIGS
+from lora_recipes.base.facts import read_facts
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.locate import locate
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.tensors import header_bytes, write_tensors
 from tests.models import original_names
+
+from .hostile import edit_header
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +104,17 @@ CROSS = f"{UNET}output_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
         ({"lora_unet_x.lora_up.weight": (1,)}, "is a LoRA adapter, not a base model"),
         ({"v_pred": (1,)}, "is a v-prediction SDXL, which this version cannot train"),
         ({"ztsnr": (1,)}, "is an SDXL with zero terminal SNR, which this version cannot train"),
+        ({"edm_mean": (4,), "edm_std": (4,)},
+         "is an SDXL trained as EDM (Playground), which this version cannot train"),
+        ({"edm_std": ()}, "is an SDXL trained as EDM (Playground), which this version cannot train"),
+        ({"edm_vpred.sigma_max": (), "edm_vpred.sigma_min": ()},
+         "is an SDXL trained as EDM with v-prediction (CosXL), which this version cannot train"),
+        ({"flow_shift": ()},
+         "holds flow_shift, a mark whose meaning for the training is not known"),
+        ({CONV_IN: ()}, f"is not an SDXL checkpoint: {CONV_IN} has shape [] instead of "
+         f"[320, 4, 3, 3]"),
+        ({ADDED: (1280,)}, f"is not an SDXL checkpoint: {ADDED} has shape [1280] instead of "
+         f"[1280, 2816]"),
         ({CROSS: (640, 768)},
          f"is not an SDXL checkpoint: {CROSS} has shape [640, 768] instead of [640, 2048]"),
     ],
@@ -120,6 +135,75 @@ def test_another_kind_of_file_is_refused_by_its_header(
     assert error_of(path) == (
         f"{path}: {meaning}\n  fix:     set base.model to a text-to-image SDXL checkpoint"
     )
+
+
+def hollow_with(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Path:
+    """As `hollow`, with metadata."""
+    hollow(path, tensors)
+    edit_header(path, lambda header: header.update(__metadata__=metadata))
+    return path
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"modelspec.prediction_type": "v"},
+        {"modelspec.predict_key": "v"},
+        {"prediction_type": "v_prediction"},
+        {"ss_v_parameterization": "True"},
+    ],
+)
+def test_a_checkpoint_that_says_v_contradicts_what_a_single_file_is_trained_as(
+    sdxl: dict[str, Tensor], shared_model: Path, tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    path = hollow_with(tmp_path / "x.safetensors", sdxl, metadata)
+    located = locate(Base(model=path.name, tokenizer=str(shared_model)), tmp_path)
+    with pytest.raises(UserError) as error:
+        read_facts(located)
+    [(key, value)] = metadata.items()
+    assert str(error.value) == (
+        f'{path}: {key} = "{value}", but the scheduler of SDXL 1.0, which a single file is trained '
+        'with, says prediction_type = "epsilon"\n'
+        "  fix:     find out what the model predicts and correct the other place, or choose another "
+        "base.model: trained towards the wrong target, an adapter makes noise"
+    )
+    assert problems_of_base(path) == list(error.value.problems)
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"modelspec.prediction_type": "epsilon", "modelspec.title": "x"}]
+)
+def test_a_checkpoint_that_says_epsilon_or_nothing_is_known_to_be_right(
+    sdxl: dict[str, Tensor], tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    extra = {
+        "model_ema.decay": torch.empty((), device="meta"),
+        "denoiser.sigmas": torch.empty(1000, device="meta"),
+        "alphas_cumprod": torch.empty(1000, device="meta"),
+        "conditioner.embedders.0.transformer.text_projection.weight": torch.empty(
+            (768, 768), device="meta"
+        ),
+    }
+    assert problems_of_base(hollow_with(tmp_path / "x.safetensors", sdxl | extra, metadata)) == []
+
+
+def test_each_weight_of_a_checkpoint_is_looked_at_before_anything_is_encoded(
+    sdxl: dict[str, Tensor], tmp_path: Path
+) -> None:
+    changed = dict(sdxl)
+    del changed["model.diffusion_model.out.2.bias"]
+    changed["first_stage_model.encoder.conv_in.bias"] = torch.empty(7, device="meta")
+    changed["conditioner.embedders.1.model.text_projection"] = torch.empty((9, 9), device="meta")
+    path = hollow(tmp_path / "x.safetensors", changed)
+    assert [str(problem).splitlines()[:3] for problem in problems_of_base(path)] == [
+        [f"{path}: does not fit the {name} of its configuration", f"  1 {fault}:", f"    {weight}"]
+        for name, fault, weight in (
+            ("unet", "missing", "out.2.bias"),
+            ("vae", "of another shape", "encoder.conv_in.bias ([7] instead of [128])"),
+            ("text_encoder_2", "of another shape",
+             "text_projection ([9, 9] instead of [1280, 1280])"),
+        )
+    ]  # fmt: skip
 
 
 def test_a_checkpoint_without_a_vae_needs_another_vae(

@@ -314,22 +314,23 @@ def test_experiments_in_throw_away_copies_share_what_is_known(
 
 
 @pytest.mark.parametrize(
-    ("file", "values", "told"),
+    ("file", "values", "told", "allowed"),
     [
-        ("vae/config.json", {"shift_factor": 0.1}, "shift_factor = 0.1"),
-        ("vae/config.json", {"latents_mean": [1, 2, 3, 4]}, "latents_mean = [1, 2, 3, 4]"),
+        ("vae/config.json", {"shift_factor": 0.1}, "shift_factor = 0.1", "null or 0"),
+        ("vae/config.json", {"latents_mean": [1, 2, 3, 4]}, "latents_mean = [1, 2, 3, 4]", "null"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"},
-         "prediction_type = sample"),
+         'prediction_type = "sample"', '"epsilon" or "v_prediction"'),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True},
-         "rescale_betas_zero_snr = True"),
+         "rescale_betas_zero_snr = true", "null or false"),
     ],
 )  # fmt: skip
-def test_a_model_that_needs_other_maths_is_refused_before_any_work(
+def test_a_model_that_needs_other_maths_is_refused_before_any_work(  # noqa: PLR0917
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
     file: str,
     values: dict[str, Any],
     told: str,
+    allowed: str,
 ) -> None:
     forbid_models(monkeypatch)
     path = project.root / "model" / file
@@ -337,7 +338,7 @@ def test_a_model_that_needs_other_maths_is_refused_before_any_work(
     with pytest.raises(UserError) as error:
         project.run()
     assert str(error.value) == (
-        f"{path}: {told}: this version cannot train such a model\n"
+        f"{path}: {told}: this version cannot train such a model\n  allowed: {allowed}\n"
         "  fix:     choose another base.model, for example SDXL base 1.0"
     )
 

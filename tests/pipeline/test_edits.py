@@ -174,7 +174,7 @@ def test_plan_knows_what_the_cache_brings_back_and_what_it_cannot(project: Proje
     try:
         shown = project.run("python", "-m", "lora_recipes", "plan").stdout.splitlines()
         assert shown[2].split(maxsplit=2) == [
-            "run", "dataset", "build/manifest.json (not in the cache)"
+            "run", "dataset", "build/manifest.json (not in the cache), build/pictures.json (not in the"
         ]  # fmt: skip
     finally:
         cache.with_name("away").rename(cache)

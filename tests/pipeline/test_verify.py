@@ -241,7 +241,7 @@ def test_another_or_no_base_model_at_the_commits_path_is_refused_by_name(project
 def test_a_run_that_fails_is_no_answer_and_shows_its_last_lines(project: Project, back):
     file = project.root / "lora_recipes/stages/__init__.py"
     assert file.read_text() == ""
-    run = project.root / "lora_recipes/train/run.py"
+    run = project.root / "lora_recipes/train/loop.py"
     run.write_text(run.read_text().replace("def fit(", "def fitted(", 1))
     project.run("dvc", "repro", "-q", "resolve")
     project.run("dvc", "commit", "-q", "-f", "train")

@@ -10,8 +10,8 @@ import pytest
 from lora_recipes import cli
 from lora_recipes.dataset import examine
 from lora_recipes.dataset.pin import accept
-from lora_recipes.plan import preflight as outlook
-from lora_recipes.plan.preflight import Outlook
+from lora_recipes.plan import preflight as checking
+from lora_recipes.plan.preflight import Preflight
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from tests.dataset.pictures import data_of, photo, project, put
@@ -29,11 +29,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ask(root: Path, resolution: int = 64, **dataset: Any) -> Outlook:
-    return outlook.outlook(root, Dataset(**(TOY | dataset)), Prepare(resolution=resolution))
+def ask(root: Path, resolution: int = 64, **dataset: Any) -> Preflight:
+    return checking.preflight(root, Dataset(**(TOY | dataset)), Prepare(resolution=resolution))
 
 
-def told(found: Outlook) -> str:
+def told(found: Preflight) -> str:
     return "\n".join(map(str, found.problems))
 
 
@@ -112,7 +112,7 @@ NOT_READ = (
 
 @pytest.mark.parametrize("moment", [0, 10**6])
 def test_pictures_in_formats_that_are_not_read_are_one_message(root, monkeypatch, moment):
-    monkeypatch.setattr(outlook, "A_MOMENT", moment)
+    monkeypatch.setattr(checking, "A_MOMENT", moment)
     put(root / "data/my", "IMG 1.HEIC", HEIC)
     put(root / "data/my", "b.hif", HEIC)
     put(root / "data/my", "c.heic", data_of(photo(100, 100, 4), "JPEG"))
@@ -141,7 +141,7 @@ def test_without_the_folder_nothing_is_known(root):
 
 @pytest.mark.usefixtures("later")
 def test_many_new_pictures_are_not_decoded_for_a_plan(root, monkeypatch):
-    monkeypatch.setattr(outlook, "A_MOMENT", 15_000)
+    monkeypatch.setattr(checking, "A_MOMENT", 15_000)
     facts_of = examine.facts_of
     monkeypatch.setattr(examine, "facts_of", None)
     found = ask(root)
@@ -155,10 +155,10 @@ def test_many_new_pictures_are_not_decoded_for_a_plan(root, monkeypatch):
 
 def test_a_folder_that_is_not_there_would_stop_the_pipeline_unless_dvc_keeps_it(tmp_path: Path):
     (tmp_path / "params.yaml").write_text("recipe: x\ndata: data/rexx\n")
-    found = outlook.outlook(tmp_path, Dataset(), Prepare())
+    found = checking.preflight(tmp_path, Dataset(), Prepare())
     assert [str(problem) for problem in found.problems] == [
         "params.yaml: data = data/rexx: there is no such folder\n"
         "  fix:     name the folder that holds your pictures"
     ]
     (tmp_path / "data/rexx.dvc").write_text("outs: []\n")
-    assert outlook.outlook(tmp_path, Dataset(), Prepare()).problems == []
+    assert checking.preflight(tmp_path, Dataset(), Prepare()).problems == []

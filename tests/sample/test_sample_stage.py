@@ -1,4 +1,4 @@
-"""The stage draws what diffusers' own pipeline draws, twice the same, or nothing at all."""
+"""The stage generates what diffusers' own pipeline does, twice the same, or nothing at all."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base import load
 from lora_recipes.errors import UserError
+from lora_recipes.generate import generation as generating
+from lora_recipes.generate.base_config import latent_shape
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.reporting import Quiet
-from lora_recipes.sample import draw as drawing
+from lora_recipes.sample import samples
 from lora_recipes.stages.sample import run
 from lora_recipes.tensors import read_tensors, write_tensors
 from tests.sample.conftest import LORA, SAMPLE, SIZE, write_resolved
@@ -46,7 +49,9 @@ def whole_pipeline(root: Path) -> StableDiffusionXLPipeline:
     return pipe
 
 
-def drawn_by(pipe: StableDiffusionXLPipeline, prompt: str, seed: int, **more: Any) -> np.ndarray:
+def generated_by(
+    pipe: StableDiffusionXLPipeline, prompt: str, seed: int, **more: Any
+) -> np.ndarray:
     width, height = SIZE
     image = pipe(
         prompt,
@@ -54,28 +59,28 @@ def drawn_by(pipe: StableDiffusionXLPipeline, prompt: str, seed: int, **more: An
         height=height,
         num_inference_steps=SAMPLE.steps,
         guidance_scale=SAMPLE.guidance,
-        latents=drawing.initial_noise((4, height // 8, width // 8), seed),
+        latents=generating.initial_noise((4, height // 8, width // 8), seed),
         **more,
     ).images[0]
     return np.asarray(image).astype(int)
 
 
-def studio(root: Path, **changed: Any) -> drawing.Studio:
+def generation(root: Path, **changed: Any) -> generating.Generation:
     known = {
-        "base": BASE, "root": root, "sample": SAMPLE, "size": SIZE, "device": CPU,
-        "dtype": torch.float32, "lora": LORA, "adapters": {},
+        "base": BASE, "root": root, "size": SIZE, "steps": SAMPLE.steps, "device": CPU,
+        "guidance": SAMPLE.guidance, "negative_prompt": "", "dtype": torch.float32,
     }  # fmt: skip
-    return drawing.Studio(**(known | changed))
+    return generating.Generation(**(known | changed))
 
 
 def test_the_pictures_are_those_of_the_whole_pipeline_with_the_adapters_file(project: Path):
     run(project, Quiet())
     pipe = whole_pipeline(project)
 
-    base = drawn_by(pipe, "a zorp circle", 0)
+    base = generated_by(pipe, "a zorp circle", 0)
     pipe.load_lora_weights(project / "out", weight_name="adapter.safetensors", adapter_name="mine")
     pipe.set_adapters("mine", SAMPLE.strength)
-    adapted = drawn_by(pipe, "a zorp circle", 0)
+    adapted = generated_by(pipe, "a zorp circle", 0)
 
     assert np.array_equal(pixels(project, "p00-s0-base.png"), base)
     assert np.abs(pixels(project, "p00-s0-adapter.png") - adapted).max() <= 1
@@ -98,7 +103,7 @@ def test_a_second_run_gives_the_same_bytes_and_a_fresh_folder(project: Path):
     ]
     assert first.keys() == {"index.json", *(one["file"] for one in index["pictures"])}
     assert [one["prompt"] for one in index["pictures"]][::3] == ["a zorp circle", "a red star"]
-    assert report.said == ["6 pictures in out/samples"] * 2
+    assert report.said == ["6 images in out/samples"] * 2
 
 
 def test_a_snapshot_of_half_the_adapter_is_the_adapter_at_half_its_strength(project: Path):
@@ -111,7 +116,7 @@ def test_a_snapshot_of_half_the_adapter_is_the_adapter_at_half_its_strength(proj
     assert np.abs(pixels(project, "p00-s0-adapter.png") - snapshot).max() <= 1
 
 
-def test_at_strength_0_the_adapter_draws_what_the_base_draws(project: Path):
+def test_at_strength_0_the_adapter_gives_what_the_base_gives(project: Path):
     write_resolved(project, sample=SAMPLE.model_copy(update={"strength": 0.0}))
 
     run(project, Quiet())
@@ -133,7 +138,7 @@ def test_noise_depends_on_the_seed_alone(project: Path):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_base_in_half_precision_draws_nearly_the_same(project: Path, precision: str):
+def test_a_base_in_half_precision_gives_nearly_the_same(project: Path, precision: str):
     run(project, Quiet())
     full = pixels(project, "p00-s0-adapter.png")
     write_resolved(project, compute=Compute(device="cpu", precision=precision))
@@ -147,9 +152,9 @@ def test_a_base_in_half_precision_draws_nearly_the_same(project: Path, precision
 def test_an_empty_negative_prompt_is_zeros_where_the_base_says_so(
     project: Path, negative: str, zeros: bool
 ):
-    sample = SAMPLE.model_copy(update={"negative_prompt": negative})
-
-    embedded = drawing.embed({"a red star"}, studio(project, sample=sample), Quiet())
+    embedded = generating.embed(
+        generation(project, negative_prompt=negative), ["a red star"], Quiet()
+    )
 
     embeddings = embedded["a red star"]
     assert bool((embeddings["negative_prompt_embeds"] == 0).all()) == zeros
@@ -160,7 +165,7 @@ def test_a_base_without_that_rule_embeds_the_empty_text(project: Path):
     index = project / "model/model_index.json"
     index.write_text(index.read_text().replace("true", "false"))
 
-    embedded = drawing.embed({"", "a red star"}, studio(project), Quiet())
+    embedded = generating.embed(generation(project), ["", "a red star"], Quiet())
 
     assert torch.equal(
         embedded["a red star"]["negative_prompt_embeds"], embedded[""]["prompt_embeds"]
@@ -170,7 +175,7 @@ def test_a_base_without_that_rule_embeds_the_empty_text(project: Path):
 def test_a_prompt_that_is_too_long_is_told(project: Path):
     report = Quiet()
 
-    drawing.embed({"a " * 80 + "star"}, studio(project), report)
+    generating.embed(generation(project), ["a " * 80 + "star"], report)
 
     assert report.warned == [f'a prompt has 83 tokens; SDXL reads the first 77: "{"a " * 80}star"']
 
@@ -178,30 +183,24 @@ def test_a_prompt_that_is_too_long_is_told(project: Path):
 def test_no_two_big_models_are_in_memory_at_once(project: Path, monkeypatch: pytest.MonkeyPatch):
     alive: dict[str, list[weakref.ref[Any]]] = {}
 
-    def watch(name: str, parts: tuple[str, ...], *gone: str) -> None:
-        original = getattr(drawing, name)
+    def watch(module: Any, name: str, parts: tuple[str, ...], *gone: str) -> None:
+        original = getattr(module, name)
 
         def load_one(*arguments: Any) -> Any:
-            assert [ref() for other in gone for ref in alive[other]] == []
+            assert all(ref() is None for other in gone for ref in alive[other])
             loaded = original(*arguments)
             models = [getattr(loaded, part) for part in parts] or [loaded]
             alive[name] = [weakref.ref(model) for model in models]
             return loaded
 
-        monkeypatch.setattr(drawing, name, load_one)
+        monkeypatch.setattr(module, name, load_one)
 
-    watch("load_text_encoders", ("text_encoder", "text_encoder_2"))
-    watch("load_unet", ())
-    decode = drawing.decode
-
-    def decode_after_the_unet(*arguments: Any) -> Any:
-        assert [ref() for refs in alive.values() for ref in refs] == [None] * 3
-        return decode(*arguments)
-
-    monkeypatch.setattr(drawing, "decode", decode_after_the_unet)
+    watch(generating, "load_text_encoders", ("text_encoder", "text_encoder_2"))
+    watch(samples, "load_unet", (), "load_text_encoders")
+    watch(samples, "load_vae", (), "load_text_encoders", "load_unet")
     run(project, Quiet())
 
-    assert alive.keys() == {"load_text_encoders", "load_unet"}
+    assert alive.keys() == {"load_text_encoders", "load_unet", "load_vae"}
 
 
 def test_without_prompts_no_model_is_looked_for(project: Path):
@@ -224,7 +223,7 @@ def spoil(path: Path, change: Any) -> str:
     return name
 
 
-def test_a_picture_that_is_not_finite_is_an_error_and_the_old_ones_stay(project: Path):
+def test_an_image_that_is_not_finite_is_an_error_and_the_old_ones_stay(project: Path):
     run(project, Quiet())
     before = sorted((project / "out/samples").iterdir())
     spoil(project / "out/adapter.safetensors", lambda tensors, name: tensors[name].fill_(torch.nan))
@@ -233,7 +232,7 @@ def test_a_picture_that_is_not_finite_is_an_error_and_the_old_ones_stay(project:
         run(project, Quiet())
 
     assert str(caught.value) == (
-        'picture p00-s0-adapter.png ("a zorp circle") holds values that are not finite\n'
+        'image p00-s0-adapter.png ("a zorp circle") holds values that are not finite\n'
         "  fix:     lower sample.strength, or train with a lower train.learning_rate"
     )
     assert sorted((project / "out/samples").iterdir()) == before
@@ -264,7 +263,7 @@ def test_an_adapter_with_a_tensor_missing_is_named(project: Path):
     with pytest.raises(UserError) as caught:
         run(project, Quiet())
 
-    assert str(caught.value).startswith(f"{path}: the adapter misses tensor {missing}\n")
+    assert str(caught.value).startswith(f"{path}: missing keys in the adapter: {missing}\n")
     assert not (project / "out/samples").exists()
 
 
@@ -279,3 +278,31 @@ def test_an_adapter_without_a_recipe_in_its_header_is_named(project: Path):
         "out/adapter.safetensors: its header does not hold the recipe's dataset section\n"
         "  fix:     run `dvc repro train`, which writes it"
     )
+
+
+def test_a_model_that_is_in_memory_and_embeddings_made_before_give_the_stages_images(
+    project: Path,
+):
+    """What previews will do: no text encoder and no second UNet is loaded for them."""
+    run(project, Quiet())
+    unet = load.load_unet(BASE, project, torch.float32, CPU)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(LORA, seed=3)
+    adapted.load(read_tensors(project / "out/adapter.safetensors"))
+    adapted.set_strength(SAMPLE.strength)
+    embedded = generating.embed(generation(project), ["a zorp circle"], Quiet())
+
+    steps: list[int] = []
+    latents = generating.denoise(
+        generation(project), unet, embedded["a zorp circle"], 0, lambda: steps.append(1)
+    )
+    image = generating.decode(load.load_vae(BASE, project, torch.float32, CPU), latents)
+
+    assert len(steps) == SAMPLE.steps
+    assert np.array_equal(np.asarray(image), pixels(project, "p00-s0-adapter.png"))
+
+
+def test_the_latents_shape_is_that_of_the_bases_own_vae(project: Path):
+    vae = load.load_vae(BASE, project, torch.float32, CPU)
+    encoded = vae.encode(torch.zeros(1, 3, SIZE[1], SIZE[0])).latent_dist.mean
+    assert latent_shape(BASE, project, SIZE) == tuple(encoded.shape[1:])

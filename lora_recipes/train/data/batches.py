@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import Example, load_moments, load_text
 from lora_recipes.train.data.rank_schedule import RankSchedule
-from lora_recipes.train.data.stream import Sample, Stream
+from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
 
 KEPT_IN_MEMORY = 2**30
@@ -77,11 +77,13 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
-    def names(self, samples: Sequence[Sample]) -> list[str]:
+    def names(self, samples: Sequence[TrainingSample]) -> list[str]:
         """The paths of the images behind some samples, each once, in order."""
         return list(dict.fromkeys(self.images[sample.image].path for sample in samples))
 
-    def batch(self, samples: Sequence[Sample], number: int = 0, weight: float = 1.0) -> Batch:
+    def batch(
+        self, samples: Sequence[TrainingSample], number: int = 0, weight: float = 1.0
+    ) -> Batch:
         """The encoded pictures of some samples, stacked."""
         images = [self.images[sample.image] for sample in samples]
         moments = [self._load(load_moments, image.moments) for image in images]

@@ -19,7 +19,7 @@ from lora_recipes.recipe.sections.train import Train
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """One look at one image: the epoch, the index in the stream, and which image it is."""
 
     epoch: int
@@ -85,12 +85,12 @@ class Stream:
         """How many optimizer steps there are; the last may hold fewer samples."""
         return self._counts.steps
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> TrainingSample:
         """The sample at a place of the stream."""
         epoch, place = divmod(index, self.epoch_length)
-        return Sample(epoch, index, _order(self.repeats, self.seed, epoch)[place])
+        return TrainingSample(epoch, index, _order(self.repeats, self.seed, epoch)[place])
 
-    def batch(self, number: int) -> list[Sample]:
+    def batch(self, number: int) -> list[TrainingSample]:
         """The samples of a batch."""
         start = number * self.batch_size
         return [self.sample(k) for k in range(start, min(start + self.batch_size, self.samples))]
@@ -103,7 +103,7 @@ class Stream:
         """Whether the optimizer steps after this batch."""
         return (number + 1) % self.accumulation == 0 or number + 1 == self.batches
 
-    def step_samples(self, step: int) -> list[Sample]:
+    def step_samples(self, step: int) -> list[TrainingSample]:
         """The samples whose mean gradient makes an optimizer step."""
         start = step * self.window
         return [self.sample(k) for k in range(start, min(start + self.window, self.samples))]

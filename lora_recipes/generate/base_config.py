@@ -1,4 +1,4 @@
-"""What a base model's configuration says about drawing. Needs no torch."""
+"""What a base model's configuration says about generating images. Needs no torch."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def sampler(base: Base, root: Path) -> str:
     config = locate(base, root).components["scheduler"].config / "scheduler_config.json"
     name = str(read_json(config).get("_class_name", "unknown"))
     return name.removesuffix("Scheduler").removesuffix("Discrete")
+
+
+def latent_shape(base: Base, root: Path, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Channels, height and width of the latents of an image of `size`, (width, height) pixels."""
+    vae = read_json(locate(base, root).components["vae"].config / "config.json")
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    width, height = size
+    return int(vae["latent_channels"]), height // factor, width // factor

@@ -13,8 +13,8 @@ import numpy as np
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.delta import alpha, norm, rank
 from lora_recipes.formats.drift import plain
-from lora_recipes.formats.hashes import Hashes, file_hashes
-from lora_recipes.formats.header import Stated, recipe_of, stated
+from lora_recipes.formats.hashes import FileHashes, file_hashes
+from lora_recipes.formats.header import HeaderAnswer, recipe_of, stated
 from lora_recipes.formats.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
 from lora_recipes.formats.matrix import TooLargeError
 from lora_recipes.formats.methods import ELSEWHERE, UNKNOWN
@@ -26,16 +26,16 @@ BOFT_AXES = 4
 
 
 @dataclass(frozen=True)
-class Facts:
+class Inspection:
     """One file, looked at."""
 
     file: str
     bytes: int
-    hashes: Hashes
+    hashes: FileHashes
     metadata: Mapping[str, str]
     """The header's fields as they are."""
 
-    stated: Mapping[str, Stated | None]
+    stated: Mapping[str, HeaderAnswer | None]
     """Answers to the usual questions, from the header."""
 
     recipe: Mapping[str, Any]
@@ -129,7 +129,7 @@ class Facts:
         return found
 
 
-def look(path: Path) -> Facts:
+def inspect_adapter(path: Path) -> Inspection:
     """Look at a file.
 
     Raises:
@@ -141,7 +141,7 @@ def look(path: Path) -> Facts:
     computed = [m for m in found.modules if methods[m.name] not in (UNKNOWN, *ELSEWHERE)]
     norms, too_large = _sizes(computed, arrays, scales)
     known = {name: size for name, size in norms.items() if size is not None}
-    return Facts(
+    return Inspection(
         file=str(path),
         bytes=path.stat().st_size,
         hashes=file_hashes(path, header, arrays),
