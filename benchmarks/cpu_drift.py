@@ -25,9 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.pipeline import NAMES
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ADAPTER = "adapter.safetensors"
-STAGES = ("resolve", "dataset", "prepare", "encode", "train", "sample")
+STAGES = NAMES[: NAMES.index("report")]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.hashing import sha256_file
+from lora_recipes.pipeline import ADAPTER, FIGURES, LOSSES, RECORD, SAMPLES
 from lora_recipes.pocket.evaluate import figures, verdict
 
-ADAPTER = Path("out/adapter.safetensors")
 GOLDEN = Path("tests/golden/pocket-demo.safetensors")
 
-TRAIN, LOSS, LOCK = "out/train.json", "out/loss.tsv", "dvc.lock"
+LOCK = "dvc.lock"
 
 EARLY_STEPS = 60
 """Steps whose losses are compared one by one."""
@@ -37,7 +37,7 @@ EARLY_BOUND = 1e-5
 DRIFT_BOUND = 0.9
 """The most by which the adapter's ΔW may differ, as a part of the golden one's (L2 norms)."""
 
-MOVED_BY_THE_CPU = {LOCK, LOSS, TRAIN, "out/report.json"}
+MOVED_BY_THE_CPU = {LOCK, LOSSES, RECORD, FIGURES}
 """Tracked files that another CPU may change, and …"""
 NOT_MOVED_BY_THE_CPU = ("resolve", "dataset", "prepare")
 """… stages that give the same bytes on every CPU."""
@@ -56,12 +56,12 @@ def prove(root: Path) -> list[str]:
         CannotTell: there is no training to look at, or no commit to hold it against.
     """
     if not (root / ADAPTER).is_file():
-        raise CannotTell(Problem(where=str(ADAPTER), what="is not there", fix=HOW_TO_GO_ON))
+        raise CannotTell(Problem(where=ADAPTER, what="is not there", fix=HOW_TO_GO_ON))
     changed = [line[3:] for line in _git(root, "status", "--porcelain", "-uall").splitlines()]
     if not changed:
         _check_golden(root)
         return ["identical: dvc.lock is unchanged, every tracked output repeats byte for byte"]
-    moved = differing(_environment(_committed(root, TRAIN)), _environment(_now(root, TRAIN)))
+    moved = differing(_environment(_committed(root, RECORD)), _environment(_now(root, RECORD)))
     problems = [*_not_of_the_cpu(root, changed), *([] if moved else [_not_identical(changed)])]
     lines, more = _held_against_bounds(root)
     if problems or more:
@@ -106,9 +106,9 @@ def _held_against_bounds(root: Path) -> tuple[list[str], list[Problem]]:
     """Every figure beside its bound, and a problem for every one beyond."""
     from lora_recipes.formats.drift import drift
 
-    early = early_difference(_committed(root, LOSS), _now(root, LOSS))
+    early = early_difference(_committed(root, LOSSES), _now(root, LOSSES))
     apart = drift(root / GOLDEN, root / ADAPTER).delta_relative_l2
-    base, adapter = (figures(root / "out/samples", name) for name in ("none", "final"))
+    base, adapter = (figures(root / SAMPLES, name) for name in ("none", "final"))
     missing = verdict(base, adapter)
     found = {
         f"losses of the first {EARLY_STEPS} steps: {early:.1e} apart, at most {EARLY_BOUND:.0e}": (

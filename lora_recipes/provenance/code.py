@@ -38,6 +38,9 @@ in resolved.yaml (sections), or say what dvc.yaml says (pipeline). `tests/proven
 holds each of them to that.
 """
 
+COUNTS = "recipe/sections/section.py"
+"""What lies in such a folder and counts all the same: what the markers on keys mean."""
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 _PARSER = [sha256_file(Path(__file__).with_name(name)) for name in ("code.py", "statements.py")]
@@ -134,11 +137,12 @@ def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
     holds the version, which is no part of any formula.
     """
     left_out = {package / name for name in (*BYTE_FREE, "__init__.py")}
+    kept = package / COUNTS
     modules: set[Path] = set()
     waiting = [entry]
     while waiting:
         file = waiting.pop()
-        if file in modules or not left_out.isdisjoint((file, *file.parents)):
+        if file in modules or (file != kept and not left_out.isdisjoint((file, *file.parents))):
             continue
         modules.add(file)
         for name in sources.of(file).imports:

@@ -63,10 +63,9 @@ def nested(leaves: Leaves) -> dict[str, Any]:
 def _is_chosen(owners: tuple[BelongsTo, ...], leaves: Leaves) -> bool:
     off, _ = _declared()
     for owner in owners:
-        value = leaves.get(
-            owner.key, plain_value(off[owner.key].value) if owner.key in off else None
-        )
-        if value is None or not owner.met_by(value):
+        frozen = plain_value(off[owner.key].value) if owner.key in off else None
+        value = leaves.get(owner.key, frozen)
+        if owner.position is None and (value is None or not owner.met_by(value)):
             return False
     return True
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lora_recipes.dataset.roles import HELDOUT, CONTROL, TRAIN
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.text import counted
 
@@ -13,7 +14,7 @@ CLEAR = 0.02
 """Relative changes of a loss smaller than this are called no difference. A choice of ours."""
 
 MUCH = 0.10
-MEASURED = {"heldout": "Held-out loss", "control": "Control loss"}
+MEASURED = {HELDOUT: "Held-out loss", CONTROL: "Control loss"}
 """Roles of pictures that were never trained on, and the name of their tile."""
 
 SMALLEST_WINDOW = 5
@@ -75,12 +76,12 @@ def tenths(losses: Sequence[float]) -> tuple[float, float]:
 def readings(inputs: Inputs) -> list[Reading]:
     """What can be said from the losses; nothing about what was not measured."""
     found = []
-    heldout, control = compared(inputs, "heldout"), compared(inputs, "control")
+    heldout, control = compared(inputs, HELDOUT), compared(inputs, CONTROL)
     if heldout:
-        count = sum(photo.role == "heldout" for photo in inputs.photos)
+        count = sum(photo.role == HELDOUT for photo in inputs.photos)
         found.append(_learned(heldout, count))
     if control:
-        count = sum(photo.role == "control" for photo in inputs.photos)
+        count = sum(photo.role == CONTROL for photo in inputs.photos)
         found.append(_forgot(control, count))
     return found
 
@@ -93,7 +94,7 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
 
 def tiles(inputs: Inputs) -> list[tuple[str, str]]:
     """The key figures, by name."""
-    trained = sum(photo.role == "train" for photo in inputs.photos)
+    trained = sum(photo.role == TRAIN for photo in inputs.photos)
     first, last = tenths([step.loss for step in inputs.steps])
     lora = inputs.resolved["lora"]
     return [

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lora_recipes.pipeline import ADAPTER
 from lora_recipes.report import figures
 from lora_recipes.report.charts import draw
 from lora_recipes.report.curves import learning_rate, loss
@@ -18,7 +19,7 @@ from lora_recipes.report.grids import cards
 from lora_recipes.report.images import embed
 from lora_recipes.report.inputs import Inputs, Photo
 from lora_recipes.report.settings import sections, spell
-from lora_recipes.report.usage import FILE, example, file_name, snippet
+from lora_recipes.report.usage import example, file_name, snippet
 from lora_recipes.text import counted
 from lora_recipes.tree import flat
 
@@ -54,7 +55,7 @@ def page(inputs: Inputs) -> str:
             cards=cards(inputs),
             loss=draw(loss(inputs)) if inputs.steps else None,
             rate=draw(learning_rate(inputs)) if inputs.steps else None,
-            file=FILE,
+            file=ADAPTER,
             file_name=file_name(resolved["name"]),
             example=example(inputs),
             snippet=snippet(resolved["base"], resolved["sample"]["strength"]),

@@ -7,7 +7,6 @@ from typing import Any
 
 from lora_recipes.report.inputs import Inputs
 
-FILE = "out/adapter.safetensors"
 POCKET = "pocket"
 
 
