@@ -222,17 +222,17 @@ def swap(old: str, new: str) -> Callable[[str], str]:
 
 
 def flip(text: str) -> str:
-    """Another operator in the first sum or product that is no part of a message."""
+    """Another operator in the first sum, product or quotient that is no part of a message."""
     before = statements(ast.parse(text))
-    for number in range(text.count("+") + text.count("*")):
+    for number in range(sum(map(text.count, "+*/"))):
         tree = ast.parse(text)
         found = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp)]
-        found = [n for n in found if isinstance(n.op, (ast.Add, ast.Mult))]
+        found = [n for n in found if isinstance(n.op, (ast.Add, ast.Mult, ast.Div))]
         if number < len(found):
             found[number].op = ast.Sub()
             if statements(tree) != before:
                 return ast.unparse(tree)
-    raise AssertionError("there is no sum or product")
+    raise AssertionError("there is no sum, product or quotient")
 
 
 def reword(text: str) -> str:
@@ -280,6 +280,7 @@ ONE_OPERATOR = {
     "train/optim/adafactor.py": {"train"},
     "train/data/stream.py": {"train"},
     "adapter/inject.py": {"train", "sample"},
+    "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
     "dataset/geometry.py": {"dataset", "prepare"},
     "dataset/captions.py": {"dataset"},
