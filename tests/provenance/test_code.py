@@ -223,7 +223,7 @@ def swap(old: str, new: str) -> Callable[[str], str]:
 
 
 def flip(text: str) -> str:
-    """Another operator in the first sum or product that is no part of a message."""
+    """Another operator in the first sum, product or quotient that is no part of a message."""
     before = statements(ast.parse(text))
     for number in range(sum(map(text.count, "+*/"))):
         tree = ast.parse(text)
@@ -233,7 +233,7 @@ def flip(text: str) -> str:
             found[number].op = ast.Sub()
             if statements(tree) != before:
                 return ast.unparse(tree)
-    raise AssertionError("there is no sum or product")
+    raise AssertionError("there is no sum, product or quotient")
 
 
 def reword(text: str) -> str:
@@ -281,6 +281,7 @@ ONE_OPERATOR = {
     "train/optim/adafactor.py": {"train"},
     "train/data/stream.py": {"train"},
     "adapter/inject.py": {"train", "sample"},
+    "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
     "dataset/geometry.py": {"dataset", "prepare"},
     "dataset/captions.py": {"dataset"},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lora_recipes.adapter import inject
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.diffusion.noise import alphas_cumprod
 from lora_recipes.encode.store import read_index
 from lora_recipes.recipe.sections.lora import Lora
@@ -44,7 +44,8 @@ def trained_by_lightning(root: Path, train: Train) -> tuple[dict[str, Tensor], l
     index = read_index(folder)
     stream = Stream.of([image.repeats for image in index.images], train)
     unet = small_unet()
-    inject.inject(unet, Lora(rank=2, alpha=2), train.seed)
+    adapted = Adapted({"unet": unet})
+    adapted.inject(Lora(rank=2, alpha=2), train.seed)
     found = [0.0] * stream.steps
 
     def record(batch: Batch, loss: Tensor) -> None:
@@ -52,7 +53,7 @@ def trained_by_lightning(root: Path, train: Train) -> tuple[dict[str, Tensor], l
         found[stream.step_of(batch.number)] += float(part)
 
     def optimizer() -> Any:
-        chosen = build_optimizer([p for _, p in inject.adapter_parameters(unet)], train)
+        chosen = build_optimizer(adapted.parameters().values(), train)
         return chosen, build_schedule(chosen, stream.steps, train)
 
     base = Pretraining(alphas_cumprod(0.00085, 0.012, 1000), index.latent_scale, index.prediction)
@@ -76,7 +77,7 @@ def trained_by_lightning(root: Path, train: Train) -> tuple[dict[str, Tensor], l
         warnings.filterwarnings("ignore", message=r"Found \d+ module.s. in eval mode")
         trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
     assert trainer.global_step == stream.steps
-    return inject.adapter_tensors(unet, 2), found
+    return adapted.tensors(2), found
 
 
 @pytest.mark.parametrize(

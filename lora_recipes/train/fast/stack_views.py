@@ -4,7 +4,7 @@ A layer's own weight is a view of its stack already, but autograd does not know 
 each of SDXL's 1,120 matrices its gradient in an operation of its own. Where a layer takes a slice
 of the stack instead, cut anew for each forward pass, one operation per stack brings all gradients
 to where they belong. In the same cut the stack can be rounded to the base's precision, so that
-the adapter's products are computed there; its weights, their gradients' sums and the optimizer
+the LoRA matmuls are computed there; its weights, their gradients' sums and the optimizer
 stay float32.
 """
 
