@@ -33,7 +33,10 @@ MOST_PHOTOS = 60
 
 PHOTO_SIDE = 224
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Characters that HTML does not allow, half a surrogate pair too. Source: https://html.spec.whatwg.org, "Preprocessing"."""
+"""Characters that HTML does not allow, and halves of surrogate pairs.
+
+Source: https://html.spec.whatwg.org, "Preprocessing".
+"""
 
 
 def page(inputs: Inputs) -> str:
