@@ -33,8 +33,11 @@ MOST_PHOTOS = 60
 """Pictures of each kind; more would make the page slow to open."""
 
 PHOTO_SIDE = 224
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that HTML does not allow. Source: https://html.spec.whatwg.org, "Preprocessing"."""
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that HTML does not allow, and halves of surrogate pairs.
+
+Source: https://html.spec.whatwg.org, "Preprocessing".
+"""
 
 
 def page(inputs: Inputs) -> str:

@@ -55,8 +55,8 @@ def test_markup_of_the_templates_own_pieces_is_not_escaped_again():
 
 
 def test_control_characters_are_replaced_but_lines_and_tabs_stay():
-    told = rendered("{{ text }}", text="a\x00b\x1b[31mc\x9f\r\n\td")
-    assert told == "a\ufffdb\ufffd[31mc\ufffd\ufffd\n\td"
+    told = rendered("{{ text }}", text="a\x00b\x1b[31mc\x9f\r\n\td\ud83d")
+    assert told == "a\ufffdb\ufffd[31mc\ufffd\ufffd\n\td\ufffd"
 
 
 def test_others_words_are_isolated_from_the_direction_around_them():
