@@ -106,7 +106,8 @@ CROSS = f"{UNET}output_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
         ({"ztsnr": (1,)}, "is an SDXL with zero terminal SNR, which this version cannot train"),
         ({"edm_mean": (4,), "edm_std": (4,)},
          "is an SDXL trained as EDM (Playground), which this version cannot train"),
-        ({"edm_std": ()}, "is an SDXL trained as EDM (Playground), which this version cannot train"),
+        ({"edm_std": ()},
+         "is an SDXL trained as EDM (Playground), which this version cannot train"),
         ({"edm_vpred.sigma_max": (), "edm_vpred.sigma_min": ()},
          "is an SDXL trained as EDM with v-prediction (CosXL), which this version cannot train"),
         ({"flow_shift": ()},
@@ -162,10 +163,10 @@ def test_a_checkpoint_that_says_v_contradicts_what_a_single_file_is_trained_as(
         read_facts(located)
     [(key, value)] = metadata.items()
     assert str(error.value) == (
-        f'{path}: {key} = "{value}", but the scheduler of SDXL 1.0, which a single file is trained '
-        'with, says prediction_type = "epsilon"\n'
-        "  fix:     find out what the model predicts and correct the other place, or choose another "
-        "base.model: trained towards the wrong target, an adapter makes noise"
+        f'{path}: {key} = "{value}", but the scheduler of SDXL 1.0, which a single file is '
+        'trained with, says prediction_type = "epsilon"\n'
+        "  fix:     find out what the model predicts and correct the other place, or choose "
+        "another base.model: trained towards the wrong target, an adapter makes noise"
     )
     assert problems_of_base(path) == list(error.value.problems)
 
