@@ -79,12 +79,16 @@ def schedule_of(scheduler: Mapping[str, Any]) -> Schedule:
 def problems_of_scheduler(where: str, config: Mapping[str, Any]) -> list[Problem]:
     """All that is not known to be trained right in a scheduler's configuration.
 
-    A key that no DDPM scheduler has is a problem too: what it does to the noise is not known.
+    A key that no DDPM scheduler has is a problem too: what it does to the noise is not known. Of a
+    class of another family nothing else is told, since its keys are others.
 
     Args:
         where: the file, for messages.
         config: its content.
     """
+    family = list(problems_of_key(where, config, "_class_name", SCHEDULER["_class_name"]))
+    if family:
+        return family
     problems = [
         problem
         for name, key in SCHEDULER.items()

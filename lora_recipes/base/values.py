@@ -68,7 +68,8 @@ class One:
         return any(type(value) is type(known) and value == known for known in self.of)
 
     def __str__(self) -> str:
-        return " or ".join(shown(value) for value in dict.fromkeys(self.of))
+        *rest, last = [shown(value) for value in dict.fromkeys(self.of)]
+        return f"{', '.join(rest)} or {last}" if rest else last
 
 
 @dataclass(frozen=True)

@@ -327,12 +327,14 @@ def test_a_librarys_error_is_told_with_the_file(
     model: Path, file: str, values: dict[str, object], told: str
 ) -> None:
     edit(model / file, values)
-    load = {"u": load_unet, "t": load_text_encoders}.get(file[0])
+    base = Base(model="model")
+    load = {
+        "unet": lambda: load_unet(base, model.parent, FP32, CPU),
+        "text_encoder": lambda: load_text_encoders(base, model.parent, FP32, CPU),
+        "scheduler": lambda: load_scheduler(base, model.parent),
+    }[Path(file).parent.name]
     with pytest.raises(UserError) as error:
-        if load:
-            load(Base(model="model"), model.parent, FP32, CPU)  # type: ignore[operator]
-        else:
-            load_scheduler(Base(model="model"), model.parent)
+        load()
     assert str(error.value).startswith(f"{model / file}: {told}")
 
 
