@@ -69,6 +69,18 @@ def test_json_is_the_same_value_and_printable():
     assert not steers(text)
 
 
+def test_diff_gives_json_of_headers_whose_fields_hold_no_numbers(tmp_path: Path):
+    stated = {"lora_recipes.train": '{"x": NaN, "y": [1e999, -Infinity]}'}
+    one = adapter(tmp_path / "a.safetensors", "x.diff", stated)
+    two = adapter(tmp_path / "b.safetensors", "x.diff", {"lora_recipes.train": '{"x": 1}'})
+    code, text = run(tmp_path, "diff", str(one), str(two), "--json")
+    assert code == 0
+    assert json.loads(text)["recipe"] == {
+        "train.x": {"before": "nan", "after": 1},
+        "train.y": {"before": ["inf", "-inf"], "after": None},
+    }
+
+
 def test_a_stream_escapes_what_its_encoding_does_not_have():
     raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     print("ΔW → \x1b", file=Printable(raw))

@@ -274,6 +274,14 @@ def test_what_would_take_too_long_is_named_and_not_tried(tmp_path: Path, monkeyp
     assert drift(tmp_path / "a.safetensors", new).untold == (X,)
 
 
+def test_numbers_beyond_float32_are_read_without_a_librarys_warning(tmp_path: Path):
+    tensors = {f"{X}.diff": torch.full((2, 2), 1e300, dtype=torch.float64)}
+    facts = looked(tmp_path, tensors)
+    assert facts.not_finite == {}
+    json.dumps(facts.as_dict(), allow_nan=False)
+    assert not drift(tmp_path / "a.safetensors", tmp_path / "a.safetensors").modules
+
+
 # Headers without end
 
 
