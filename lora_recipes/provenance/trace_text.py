@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_recipes.printable import line
 from lora_recipes.provenance.revision import Ref
 from lora_recipes.provenance.trace import BYTES, RECIPE, SNAPSHOT, TENSORS, Origin, Trace
 
@@ -29,7 +30,7 @@ def text(found: Trace) -> str:
     if found.how == RECIPE:
         lines += [f"  {line}" for line in _apart(found)]
     if found.header_changes:
-        lines += [f"  header: {_several(found.header_changes)}"]
+        lines += [f"  header: {_several([line(name) for name in found.header_changes])}"]
     lines.append("")
     for origin in found.origins[:SHOWN]:
         lines += _origin(origin)
