@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -44,11 +45,18 @@ def printable(text: str) -> str:
 def json_text(value: Any) -> str:
     """A value as JSON, indented: the same value when it is read, and safe to print.
 
-    Raises:
-        ValueError: a number is not finite.
+    JSON has no infinity and no nan; a number that is not finite becomes its name, "inf" or "nan".
     """
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     return _STEERS_BUT_LAYOUT.sub(_escape_in_json, text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -69,6 +69,18 @@ def test_json_is_the_same_value_and_printable():
     assert not steers(text)
 
 
+def test_diff_gives_json_of_headers_whose_fields_hold_no_numbers(tmp_path: Path):
+    stated = {"lora_recipes.train": '{"x": NaN, "y": [1e999, -Infinity]}'}
+    one = adapter(tmp_path / "a.safetensors", "x.diff", stated)
+    two = adapter(tmp_path / "b.safetensors", "x.diff", {"lora_recipes.train": '{"x": 1}'})
+    code, text = run(tmp_path, "diff", str(one), str(two), "--json")
+    assert code == 0
+    assert json.loads(text)["recipe"] == {
+        "train.x": {"before": "nan", "after": 1},
+        "train.y": {"before": ["inf", "-inf"], "after": None},
+    }
+
+
 def test_a_stream_escapes_what_its_encoding_does_not_have():
     raw = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     print("ΔW → \x1b", file=Printable(raw))
@@ -106,6 +118,8 @@ def test_a_hostile_name_and_header_are_shown_as_escapes_by_inspect_and_diff(tmp_
     for arguments in ((), ("--json",)):
         code, text = run(tmp_path, "diff", str(one), str(two), *arguments)
         assert code == 0
+        assert r"key" in text
+        assert "\nnot finite" not in text.replace("\n  ", "\n")
     assert json.loads(text)["tensors"]["only_after"] == [f"\n{HOSTILE}"]
 
 
@@ -143,3 +157,14 @@ def test_a_hostile_name_of_a_picture_is_shown_as_escapes_by_the_stage(project: P
     code, text = run(project, "stage", "dataset")
     assert code == 1
     assert r"data/demo/\x1b[2Jz\u202e.png: is empty" in text
+
+
+def test_the_difference_of_headers_without_end_is_cut_and_counted(tmp_path: Path):
+    one = adapter(
+        tmp_path / "a.safetensors", "x.diff", {f"f{n}": "y" * 20_000 for n in range(1500)}
+    )
+    two = adapter(tmp_path / "b.safetensors", "x.diff", {"a": "b"})
+    code, text = run(tmp_path, "diff", str(one), str(two))
+    assert code == 0
+    assert "  and 501 more; `--json` has all\n" in text
+    assert max(map(len, text.splitlines())) < 11_000

@@ -20,7 +20,6 @@ from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.delta import delta, distance, scale
 from lora_recipes.formats.layout import Module, layout
 from lora_recipes.formats.matrix import Matrix, TooLargeError
-from lora_recipes.formats.methods import ELSEWHERE, INCOMPLETE, UNKNOWN
 from lora_recipes.formats.scale import NONE, Scales, read_scales
 from lora_recipes.printable import line
 from lora_recipes.text import aligned, first_few
@@ -96,7 +95,7 @@ class Drift:
             return "the tensors are equal, number by number"
         partly = self.only_before or self.only_after or self.reshaped
         both = " that both have in the same shape" if partly else ""
-        but = f", without {len(self.untold):,} modules" if self.untold else ""
+        but = f", without {_modules_of(len(self.untold))}" if self.untold else ""
         numbers = (
             f"{self.differs:,} of {self.of:,} numbers{both} differ, by {self.max_abs:.3g} at most; "
             f"relative L2 {self.relative_l2:.3g}"
@@ -114,7 +113,7 @@ class Drift:
         if len(self.modules) > SHOWN:
             lines.append(f"  … and {len(self.modules) - SHOWN} more modules")
         for old, new, count in self.scales[:SHOWN]:
-            lines.append(f"scale (alpha / rank): {old:.4g} → {new:.4g} in {count:,} modules")
+            lines.append(f"scale (alpha / rank): {old:.4g} → {new:.4g} in {_modules_of(count)}")
         for title, names in (
             ("differ too, by what ΔW does not tell", self.untold),
             ("only in the first", self.only_before),
@@ -212,7 +211,7 @@ def _modules(
         except (TooLargeError, MemoryError):
             old = new = None
             difference = base = 0.0
-        if _is_untold(one, old, two, new) and not _equal(one, before, two, after):
+        if _is_untold(((one, old, before), (two, new, after))):
             untold.append(name)
         apart += difference**2
         size += base**2
@@ -231,32 +230,25 @@ def _modules(
 
 
 def _is_untold(
-    one: Module | None, old: Matrix | None, two: Module | None, new: Matrix | None
+    sides: tuple[tuple[Module | None, Matrix | None, Mapping[str, Array]], ...],
 ) -> bool:
-    """Whether either file has the module and its ΔW, or all that it does, cannot be told."""
-    return any(
-        module is not None and (added is None or bool(_beside(module)))
-        for module, added in ((one, old), (two, new))
-    )
+    """Whether something of a module differs that no ΔW tells: tensors beside it, or all of them."""
+    formless = any(module is not None and added is None for module, added, _ in sides)
+    names = [
+        []
+        if module is None
+        else [
+            *(n for role, n in module.tensors.items() if formless or role in _NOT_IN_DELTA),
+            *module.strangers,
+        ]
+        for module, _, _ in sides
+    ]
+    (one, two), (before, after) = names, (arrays for _, _, arrays in sides)
+    return one != two or not all(np.array_equal(before[name], after[name]) for name in one)
 
 
-def _beside(module: Module) -> list[str]:
-    """The tensors of a module that its ΔW does not hold."""
-    found = [name for role, name in module.tensors.items() if role in _NOT_IN_DELTA]
-    return [*found, *module.strangers]
-
-
-def _equal(
-    one: Module | None, before: Mapping[str, Array], two: Module | None, after: Mapping[str, Array]
-) -> bool:
-    """Whether two modules have the same numbers, in all that no ΔW compares."""
-    if one is None or two is None or one.method != two.method:
-        return False
-    whole = one.method in (UNKNOWN, INCOMPLETE, *ELSEWHERE)
-    first, second = (
-        [*m.tensors.values(), *m.strangers] if whole else _beside(m) for m in (one, two)
-    )
-    return first == second and all(np.array_equal(before[name], after[name]) for name in first)
+def _modules_of(count: int) -> str:
+    return f"{count:,} module" + ("" if count == 1 else "s")
 
 
 def _wide(values: Array) -> Array:

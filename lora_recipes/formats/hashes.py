@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.hashing import canonical_json
 from lora_recipes.tensors import Header
@@ -54,7 +56,8 @@ def tensors_hash(arrays: Mapping[str, Array]) -> str:
     for name in sorted(arrays):
         values = arrays[name]
         state.update(_said(name, values))
-        state.update(values.astype("<f4").tobytes())
+        with np.errstate(over="ignore", invalid="ignore"):  # float64 of 1e300 is hashed as inf
+            state.update(values.astype("<f4").tobytes())
     return state.hexdigest()
 
 

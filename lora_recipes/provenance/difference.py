@@ -10,8 +10,15 @@ from lora_recipes.dataset.pin import differences
 from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.header import text_of
 from lora_recipes.formats.layout import NOT_STATED
+from lora_recipes.printable import line
 from lora_recipes.provenance.sides import Leaves, Side, side
 from lora_recipes.text import aligned
+
+LONGEST = 10_000
+"""Characters of a line: a stranger's header can hold a value of megabytes."""
+
+MOST_LINES = 1000
+"""Lines of one kind of difference."""
 
 Changed = tuple[str, Any, Any]
 """Key, and its value on either side; None where one side does not have the key."""
@@ -71,7 +78,10 @@ class Difference:
         }
         lines = [f"{self.before.name} → {self.after.name}"]
         for title, found in blocks.items():
-            lines += ["", title, *(f"  {line}" for line in found or ["the same"])]
+            lines += ["", title]
+            lines += [f"  {line(text, LONGEST)}" for text in found[:MOST_LINES] or ["the same"]]
+            if len(found) > MOST_LINES:
+                lines.append(f"  and {len(found) - MOST_LINES:,} more; `--json` has all")
         return "\n".join(lines)
 
     def _silent(self, fact: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lora_recipes.printable import line
 from lora_recipes.provenance.revision import Ref
 from lora_recipes.provenance.trace import BYTES, RECIPE, SNAPSHOT, TENSORS, Origin, Trace
 from lora_recipes.text import first_few
@@ -30,7 +31,7 @@ def text(found: Trace) -> str:
     if found.how == RECIPE:
         lines += [f"  {line}" for line in _apart(found)]
     if found.header_changes:
-        lines += [f"  header: {first_few(found.header_changes, SHOWN)}"]
+        lines += [f"  header: {first_few([*map(line, found.header_changes)], SHOWN)}"]
     lines.append("")
     for origin in found.origins[:SHOWN]:
         lines += _origin(origin)
