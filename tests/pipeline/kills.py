@@ -253,7 +253,7 @@ def _steps(project: Project, before: int) -> str:
 
 
 def _how_it_went_on(log: str, killed: Kill | None) -> str:
-    found = re.search(r"going on after step (\d+)", log)
+    found = re.search(r"resuming after step (\d+)", log)
     if found:
         return f"after step {found[1]}"
     return "from the start" if killed is None else "killed again"
