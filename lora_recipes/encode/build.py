@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.components import TOKENS
+from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.facts import read_facts
 from lora_recipes.base.load import load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate

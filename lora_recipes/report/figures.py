@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lora_recipes.dataset.roles import HELDOUT, CONTROL, TRAIN
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.text import counted
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lora_recipes.formats.facts import Facts, look
 from torch import Tensor
 
 from lora_recipes.formats import matrix
 from lora_recipes.formats.delta import delta, distance, norm
 from lora_recipes.formats.drift import drift
-from lora_recipes.formats.facts import Facts, look
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.matrix import TooLargeError
 from lora_recipes.formats.table import table
