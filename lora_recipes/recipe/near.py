@@ -28,6 +28,7 @@ OTHER_NAMES = {
     "gradient_accumulation_steps": "gradient_accumulation",
     "optimizer_type": "optimizer",
     "mixed_precision": "precision",
+    "min_snr_gamma": "snr_gamma",
     "instance_prompt": "template",
     "others": "control",
 }

@@ -185,6 +185,32 @@ class Train(Section):
     Source: Segmind; Pascanu et al. 2013, arXiv:1211.5063.
     """
 
+    loss_weighting: Annotated[Literal["none", "min_snr"], Off("none"), Short("none or min_snr")] = (
+        "none"
+    )
+    """How much each sample's error counts, by how noisy the sample is.
+
+    `none`: all alike. `min_snr`: nearly clean samples count less, so that they do not drown the
+    others; trainings settle sooner.
+    With: `train.snr_gamma`. The losses that are told and drawn are the weighted ones, which
+    cannot be compared with unweighted ones; those on held-out pictures are never weighted.
+    Source: Hang et al. 2023, arXiv:2303.09556.
+    """
+
+    snr_gamma: Annotated[
+        float,
+        Field(gt=0, le=1000),
+        Advised(1, 20),
+        BelongsTo("train.loss_weighting", ("min_snr",)),
+        HeaderField("ss_min_snr_gamma"),
+    ] = 5.0
+    """The signal-to-noise ratio above which `min_snr` lowers a sample's weight.
+
+    Higher: fewer samples count less; 1000 is nearly no weighting. Lower: more of them do.
+    With: belongs to `train.loss_weighting: min_snr`.
+    Source: Hang et al. 2023, arXiv:2303.09556, section 3.4; the paper and kohya use 5.
+    """
+
     noise_offset: Annotated[
         float,
         Field(ge=0, le=1),
