@@ -19,13 +19,13 @@ NEW_KEYS = '''    throw_away: Annotated[int, Field(ge=0), Off(0), HeaderField("s
 RUNTIME_KEY = '''    loud: bool = False
     """Whether it is loud."""
 
-    progress: Literal'''
+    progress: '''
 
 SAMPLE_KEY = "    tone: Annotated[int, Off(0)] = 0\n\n    strength: "
 
 NEXT_RELEASE = [
     ("recipe/sections/train.py", "    repeats: Annotated", NEW_KEYS),
-    ("recipe/sections/runtime.py", "    progress: Literal", RUNTIME_KEY),
+    ("recipe/sections/runtime.py", "    progress: ", RUNTIME_KEY),
     ("recipe/sections/sample.py", "    strength: ", SAMPLE_KEY),
     ("train/checkpoints.py", 'fix="', 'fix="please '),
     ("errors.py", "  fix:     ", "  do:      "),
