@@ -197,6 +197,18 @@ def _problems_of_tokenizers(
                 what=f"has {len(words):,} tokens; the text encoder knows {size:,}",
                 fix="set base.tokenizer to the tokenizers that this model was trained with",
             )
+        yield from _problems_of_special_tokens(parts[name].config, words)
+
+
+def _problems_of_special_tokens(folder: Path, words: set[str]) -> Iterator[Problem]:
+    """Whether what starts, ends and fills a caption is a token of the vocabulary."""
+    file = folder / "tokenizer_config.json"
+    config = read_json(file) if file.is_file() else {}
+    for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
+        value = config.get(key, "")
+        text = value.get("content") if isinstance(value, dict) else value
+        if key in config and not (isinstance(text, str) and text in words):
+            yield _mismatch(str(file), key, value, "a token of the vocabulary")
 
 
 def _words(folder: Path) -> set[str]:

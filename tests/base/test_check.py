@@ -328,6 +328,20 @@ def test_a_vocabulary_that_is_not_the_text_encoders_is_refused(base: Path) -> No
         assert told(base).startswith(f"{base}/tokenizer/vocab.json: is not a vocabulary")
 
 
+@pytest.mark.parametrize("value", [None, 3, [], {}, {"content": 5}, "nowhere"])
+@pytest.mark.parametrize("key", ["bos_token", "eos_token", "unk_token", "pad_token"])
+def test_a_special_token_is_one_of_the_vocabulary(base: Path, key: str, value: object) -> None:
+    file = base / "tokenizer_2/tokenizer_config.json"
+    edit(file, {key: value})
+    assert told(base) == (
+        f"{file}: {key} = {json.dumps(value)}\n"
+        "  allowed: a token of the vocabulary\n"
+        "  fix:     fetch the model again, or choose another base.model"
+    )
+    edit(file, {key: {"content": "<|endoftext|>", "lstrip": False}})
+    assert problems_of_base(base) == []
+
+
 def test_the_check_needs_no_torch(base: Path) -> None:
     code = (
         "import sys, pathlib\n"

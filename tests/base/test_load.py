@@ -354,6 +354,7 @@ def test_weights_that_are_whole_numbers_are_not_loaded(model: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # of diffusers' KDPM2
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_every_scheduler_that_is_let_through_draws_from_the_noise_that_is_trained(
     model: Path, name: str

@@ -51,7 +51,8 @@ def test_sdxl_and_the_pocket_have_the_weights_that_the_libraries_build(
     [
         ("unet", {"use_linear_projection": False}),
         ("unet", {"transformer_layers_per_block": 1, "attention_head_dim": 4}),
-        ("unet", {"block_out_channels": [32, 64, 96], "layers_per_block": [2, 2, 2]}),
+        ("unet", {"block_out_channels": [32, 64, 96], "layers_per_block": [2, 2, 2],
+                  "attention_head_dim": [2, 4, 6]}),
         ("unet", {"down_block_types": ["CrossAttnDownBlock2D"] * 3,
                   "up_block_types": ["CrossAttnUpBlock2D"] * 3}),
         ("unet", {"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
