@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lora_recipes.formats.facts import Facts, look
 from torch import Tensor
 
 from lora_recipes.formats import matrix
 from lora_recipes.formats.delta import delta, distance, norm
 from lora_recipes.formats.drift import drift
+from lora_recipes.formats.inspection import Inspection, inspect_adapter
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.matrix import TooLargeError
 from lora_recipes.formats.table import table
@@ -26,8 +26,8 @@ WRAPPED = "lycoris_down_blocks_0_attentions_0_proj_in"
 Tensors = dict[str, Tensor]
 
 
-def looked(tmp_path: Path, tensors: Tensors, header: dict[str, str] | None = None) -> Facts:
-    return look(write(tmp_path / "a.safetensors", tensors, header or {}))
+def looked(tmp_path: Path, tensors: Tensors, header: dict[str, str] | None = None) -> Inspection:
+    return inspect_adapter(write(tmp_path / "a.safetensors", tensors, header or {}))
 
 
 def read(tensors: Tensors):
@@ -36,7 +36,7 @@ def read(tensors: Tensors):
     return module, arrays
 
 
-def words(facts: Facts) -> str:
+def words(facts: Inspection) -> str:
     return " ".join(table(facts).split())
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from lora_recipes.formats.facts import look
 from safetensors.torch import load_file, save_file
 
 from lora_recipes.formats.delta import scale
 from lora_recipes.formats.drift import drift
+from lora_recipes.formats.inspection import inspect_adapter
 from lora_recipes.formats.layout import layout
 from lora_recipes.formats.scale import CONFIG, LARGEST_CONFIG, read_scales
 from lora_recipes.formats.table import table
@@ -120,7 +120,7 @@ def test_every_module_of_pefts_file_has_the_scale_and_the_delta_that_peft_gives_
         for weight in (p for p in adapted.parameters() if p.requires_grad):
             weight.copy_(random(*weight.shape))
     adapted.save_pretrained(tmp_path)
-    facts = look(tmp_path / "adapter_model.safetensors")
+    facts = inspect_adapter(tmp_path / "adapter_model.safetensors")
     layer = adapted.base_model.model["a"]["to_q"]
     added = layer.get_delta_weight("default").detach()
     assert facts.norms == {"base_model.model.a.to_q": pytest.approx(float(added.norm()), rel=1e-5)}
@@ -134,8 +134,8 @@ def test_every_module_of_pefts_file_has_the_scale_and_the_delta_that_peft_gives_
 
 def test_an_alpha_in_the_header_alone_is_told_once_and_used(tmp_path: Path):
     stated = {"unet.r": 4, "unet.lora_alpha": 64, "unet.use_rslora": False}
-    one = look(write(tmp_path / "a.safetensors", module(Q), stated))
-    bare = look(write(tmp_path / "b.safetensors", module(Q)))
+    one = inspect_adapter(write(tmp_path / "a.safetensors", module(Q), stated))
+    bare = inspect_adapter(write(tmp_path / "b.safetensors", module(Q)))
     assert one.norms[Q] == pytest.approx(16 * bare.norms[Q])
     text = table(one)
     assert "  alpha       64\n              from lora_adapter_metadata: unet\n" in text
@@ -151,7 +151,7 @@ def test_each_model_of_the_pipeline_has_its_own_configuration(tmp_path: Path):
     }  # fmt: skip
     path = write(tmp_path / "a.safetensors", {**module(Q), **module(TE), **module(TE2)}, stated)
     assert scales(path) == {Q: 0.5, TE: 3.0, TE2: 1.0}
-    text = table(look(path))
+    text = table(inspect_adapter(path))
     assert "from lora_adapter_metadata: text_encoder (1), lora_adapter_metadata: unet (1)" in (
         text.replace("not stated (1), ", "")
     )
@@ -213,7 +213,7 @@ def test_a_configuration_that_cannot_be_used_is_named_and_nothing_else_fails(
     (tmp_path / CONFIG).write_bytes(content)
     path = write(tmp_path / "a.safetensors", module(PEFT))
     assert scales(path) == {PEFT: 1.0}
-    assert f"not used: {told}\n" in table(look(path))
+    assert f"not used: {told}\n" in table(inspect_adapter(path))
 
 
 def test_a_pipe_in_place_of_the_configuration_is_not_waited_for(tmp_path: Path):

@@ -46,7 +46,7 @@ def test_a_file_without_sections_gets_them_all_as_the_repositorys_own_has_them()
     assert updated("").text == done.text[len(start) + 1 :]
 
 
-@pytest.mark.parametrize("key", every_key() & LINES.keys())
+@pytest.mark.parametrize("key", sorted(every_key() & LINES.keys()))
 def test_a_key_that_is_missing_comes_back_in_its_place(key):
     lines = SHIPPED.splitlines(keepends=True)
     without = "".join(lines[: LINES[key] - 1] + lines[LINES[key] :])
