@@ -229,6 +229,7 @@ def prepare_job(  # noqa: PLR0917
     return Job(
         fabric=fabric,
         denoiser=Denoiser(unet, setup.dtype),
+        adapted=adapted,
         objective=Objective.of(recipe.train, base),
         pictures=Pictures(root / "build" / "encoded", _of_role(index, TRAIN)),
         stream=stream,

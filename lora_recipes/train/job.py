@@ -10,6 +10,7 @@ from pathlib import Path
 import lightning
 import torch
 
+from lora_recipes.adapter.parts import Adapted
 from lora_recipes.recipe.schedule import learning_rate_at
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
@@ -29,6 +30,8 @@ class Job:
     """Launched: the processes are there. It places batches and scales losses."""
     denoiser: Denoiser
     """On its device, with a fresh adapter."""
+    adapted: Adapted
+    """Its parts that have an adapter."""
     objective: Objective
     pictures: Pictures
     stream: Stream

@@ -9,7 +9,6 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from lora_recipes.adapter.parts import Adapted
 from lora_recipes.reporting import Bar, Reporter
 from lora_recipes.train.data.batches import Batch, load
 from lora_recipes.train.data.rank_schedule import RankSchedule
@@ -168,8 +167,8 @@ class Training:
 
     def _optimizer(self) -> tuple[Optimizer, LambdaLR | None]:
         job = self.job
-        groups = Adapted({"unet": job.denoiser.unet}).groups()
-        optimizer = build_optimizer([group.for_optimizer() for group in groups], job.train)
+        groups = [group.for_optimizer() for group in job.adapted.groups()]
+        optimizer = build_optimizer(groups, job.train)
         self.views.bind(optimizer.stacks)
         return optimizer, build_schedule(optimizer, job.stream.steps, job.train)
 

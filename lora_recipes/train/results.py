@@ -51,7 +51,11 @@ def write_outputs(
     """
     losses = {
         role: base_and_adapter(
-            job.denoiser, job.objective, job.pictures.of(images), job.stream.batch_size
+            job.denoiser,
+            job.adapted,
+            job.objective,
+            job.pictures.of(images),
+            job.stream.batch_size,
         )
         for role, images in unseen.items()
         if images

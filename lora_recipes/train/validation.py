@@ -19,7 +19,11 @@ NO_EPOCH = -1
 
 
 def base_and_adapter(
-    denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
+    denoiser: Denoiser,
+    adapted: Adapted,
+    objective: Objective,
+    pictures: Pictures,
+    batch_size: int,
 ) -> dict[str, float]:
     """The mean loss of the base and of the adapter, on the same pictures, noise and timesteps.
 
@@ -27,7 +31,6 @@ def base_and_adapter(
     can be compared.
     """
     plain = objective.plain()
-    adapted = Adapted({"unet": denoiser.unet})
     losses = {}
     for name, on in (("base", False), ("adapter", True)):
         with adapted.enabled(on):
