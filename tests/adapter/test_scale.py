@@ -175,7 +175,7 @@ def test_two_files_of_equal_tensors_and_other_scales_are_told_apart(tmp_path: Pa
     assert found.table() == (
         "the tensors are equal, number by number, but not their scales\n"
         "what they add to the base (ΔW): relative L2 0.938\n"
-        f"  0.938     {Q}\n"
+        f"  0.938  {Q}\n"
         "scale (alpha / rank): 16 → 1 in 1 module"
     )
     assert drift(one, one).table() == "the tensors are equal, number by number"

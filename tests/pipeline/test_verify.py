@@ -175,7 +175,6 @@ def test_a_commit_whose_files_and_lock_are_of_different_runs_is_refused_by_name(
          "but encode made 00000000", HALF_MADE),
         ("resolved.yaml", "half-made commit: is not what resolve made", HALF_MADE),
         ("data/demo", "half-made commit: is not what dataset ran on (modified)", HALF_MADE),
-        ("data/demo", "half-made commit: is not what prepare ran on (modified)", HALF_MADE),
         ("resolved.yaml", "half-made commit: train.learning_rate is not what train ran with",
          HALF_MADE),
         ("out/loss.tsv", "half-made commit: is not what train made", HALF_MADE),

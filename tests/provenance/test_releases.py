@@ -29,10 +29,11 @@ STEPS = int(OLD["ss_max_train_steps"])
 def sections() -> dict[str, Section]:
     """The recipe behind the old header, read by this release."""
     found = {}
+    values = nested(said(leaves(OLD)))
     for name in TRAINED_SECTIONS:
         kind = section_of(Recipe.model_fields[name])
         assert kind is not None
-        found[name] = restored(kind, json.loads(OLD[f"lora_recipes.{name}"]))
+        found[name] = restored(kind, values[name])
     return found
 
 
@@ -51,6 +52,7 @@ def test_what_counts_of_an_old_header_is_what_a_new_one_says():
     assert leaves(OLD) != leaves(today())
     assert said(leaves(OLD)) == leaves(today())
     assert nested(said(leaves(OLD))) == present(sections())
+    assert sections()["dataset"].control == "others", "which was dataset.others"
     assert comparable(leaves(OLD)) == comparable(leaves(today()))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,9 @@ from unittest.mock import patch
 
 import torch
 from diffusers import UNet2DConditionModel
+from torch import Tensor
 
-from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
+from lora_recipes.encode.store import EncodedIndex, Example, read_index, write_file, write_index
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -23,6 +25,7 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.tensors import read_tensors
 from tests.adapter.tiny import CONTEXT, POOLED, TIME
 
 SCHEDULE = SimpleNamespace(
@@ -75,6 +78,26 @@ def encode_pictures(
         )
     index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.5, prediction, {})
     write_index(folder, index)
+
+
+def reencode(root: Path, number: int, change: Callable[[dict[str, Tensor]], object]) -> None:
+    """Change the numbers of one picture, as if the encode stage had given others.
+
+    Args:
+        root: as `make_project` leaves it.
+        number: which picture.
+        change: edits its `mean`, `std`, `tokens` and `pooled` in place.
+    """
+    folder = root / "build" / "encoded"
+    index = read_index(folder)
+    old = index.images[number]
+    tensors = read_tensors(folder / old.moments) | read_tensors(folder / old.texts[0])
+    change(tensors)
+    moments = write_file(folder, "moments", {name: tensors[name] for name in ("mean", "std")})
+    text = write_file(folder, "text", {name: tensors[name] for name in ("tokens", "pooled")})
+    images = list(index.images)
+    images[number] = replace(old, moments=moments, texts=(text,))
+    write_index(folder, replace(index, images=tuple(images)))
 
 
 def make_project(

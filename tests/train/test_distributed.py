@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from lora_recipes.tensors import read_tensors, write_tensors
 from lora_recipes.train.checkpoints import checkpoints_folder
 from lora_recipes.train.distributed.ordered_sum import OrderedSum
 from tests.train.processes import as_torchrun, free_port, together, train, train_own
-from tests.train.project import contents, make_project, run_stage
+from tests.train.project import contents, make_project, reencode, run_stage
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {
@@ -126,10 +125,7 @@ def test_srun_is_recognised_on_two_machines(tmp_path: Path, alone: dict[str, byt
 
 def test_a_number_that_is_not_finite_is_told_once_and_nothing_is_written(tmp_path: Path):
     root = project(tmp_path, batch_size=1, snapshots=[])
-    path = root / "build" / "encoded" / "moments" / "3.safetensors"
-    tensors = read_tensors(path)
-    tensors["mean"][0, 0, 0] = float("inf")
-    write_tensors(path, tensors, {})
+    reencode(root, 3, lambda tensors: tensors["mean"][0, 0, :1].fill_(float("inf")))
     (alone,) = together(as_torchrun(1), train, root)
     assert alone.startswith("the loss is not a finite number at step 2 of 7; images: 3.png\n")
     assert together(as_torchrun(4), train, root) == [alone, 1, 1, 1]
@@ -140,8 +136,7 @@ def test_a_process_with_other_data_is_named(tmp_path: Path):
     roots = [tmp_path / str(rank) for rank in range(4)]
     for root in roots:
         project(root)
-    path = roots[2] / "build" / "encoded" / "text" / "0.safetensors"
-    write_tensors(path, {k: v + 1 for k, v in read_tensors(path).items()}, {})
+    reencode(roots[2], 0, lambda tensors: tensors["tokens"].add_(1))
     message = (
         "process 2 of 4 would train something else than process 0\n"
         "  allowed: the same recipe, data, base model, code, packages and kind of device\n"

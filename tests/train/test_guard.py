@@ -9,8 +9,7 @@ import torch
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import atomic_file
-from lora_recipes.tensors import read_tensors, write_tensors
-from tests.train.project import OUTPUTS, contents, make_project, run_stage, small_unet
+from tests.train.project import OUTPUTS, contents, make_project, reencode, run_stage, small_unet
 
 FIX = (
     "  fix:     look at these images and at the base model's weights; if both are sound, "
@@ -54,10 +53,7 @@ def test_one_nan_in_the_base_stops_the_run_and_leaves_no_adapter(tmp_path: Path)
 
 def test_the_image_behind_a_bad_loss_is_named(tmp_path: Path):
     root = make_project(tmp_path, {"repeats": 1, "gradient_accumulation": 4})
-    path = root / "build" / "encoded" / "moments" / "2.safetensors"
-    tensors = read_tensors(path)
-    tensors["mean"][0, 0, 0] = float("inf")
-    write_tensors(path, tensors, {})
+    reencode(root, 2, lambda tensors: tensors["mean"][0, 0, :1].fill_(float("inf")))
     assert failure(root) == (
         f"the loss is not a finite number at step 1 of 1; images: 2.png\n{FIX}"
     )
