@@ -69,12 +69,10 @@ def validate(options: argparse.Namespace, root: Path) -> int:
         (f"recipes/{name}.yaml", partial(validate_recipe, root, name)) for name in names
     ]
     if not names and not (root / "params.yaml").is_file():
-        raise UserError(
-            Problem(
-                where=str(root),
-                what="holds neither recipes/ nor params.yaml: there is nothing to validate",
-                fix="run this in the project's folder",
-            )
+        raise UserError.of(
+            where=str(root),
+            what="holds neither recipes/ nor params.yaml: there is nothing to validate",
+            fix="run this in the project's folder",
         )
     if not options.recipe and (root / "params.yaml").is_file():
         checks.append(("params.yaml", lambda: list(resolve(root).warnings)))

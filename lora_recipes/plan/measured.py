@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.plan.work import Shape, shape_of
 from lora_recipes.recipe.identity import restored
@@ -95,12 +95,10 @@ def add(figures: Path, path: Path) -> Shape:
     try:
         row = _row(json.loads(figures.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(figures),
-                what=f"is not what the benchmark writes: {error!r}",
-                fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
-            )
+        raise UserError.of(
+            where=str(figures),
+            what=f"is not what the benchmark writes: {error!r}",
+            fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
         ) from error
     shape = Shape(**row["shape"])
     rows = [other for other in _rows(path) if Shape(**other["shape"]) != shape] + [row]

@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
 from lora_recipes.text import aligned
@@ -166,11 +166,9 @@ def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
     """
     done = ask([sys.executable, "-P", "-c", DVC_STATUS, *stages], root, git_environment())
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"dvc status failed: {done.first_line}",
-                fix="wait for the other DVC command to end, or run `dvc status` to see more",
-            )
+        raise CannotTell.of(
+            what=f"dvc status failed: {done.first_line}",
+            fix="wait for the other DVC command to end, or run `dvc status` to see more",
         )
     status: dict[str, list[Any]] = json.loads(done.out or "{}")
     return status

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 
 DVC = (sys.executable, "-P", "-m", "dvc")
 """-P: a file of the project that is called like a package is not imported instead of it."""
@@ -110,11 +110,9 @@ def git(root: Path, *arguments: str) -> str:
     """
     done = ask_git(root, *arguments)
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"git {arguments[0]} failed: {done.first_line}",
-                fix="run this in the project's folder, inside its git repository",
-            )
+        raise CannotTell.of(
+            what=f"git {arguments[0]} failed: {done.first_line}",
+            fix="run this in the project's folder, inside its git repository",
         )
     return done.out.rstrip("\n")
 
@@ -167,10 +165,8 @@ def _started(
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise CannotTell(
-            Problem(
-                what=f"there is no program {error.filename}", fix="install it, then run this again"
-            )
+        raise CannotTell.of(
+            what=f"there is no program {error.filename}", fix="install it, then run this again"
         ) from error
     try:
         with process:

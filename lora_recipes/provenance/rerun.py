@@ -27,12 +27,10 @@ def stages_to_run(root: Path, lock: Lock, every_stage: bool) -> tuple[list[str],
     """
     names = stage_names(root) if every_stage else [TRAIN]
     if never := [name for name in names if name not in lock]:
-        raise CannotTell(
-            Problem(
-                where=FILE,
-                what=f"the stage {', '.join(never)} never ran in this commit",
-                fix=MAKE_WHOLE if every_stage else "name a commit that was made after `dvc repro`",
-            )
+        raise CannotTell.of(
+            where=FILE,
+            what=f"the stage {', '.join(never)} never ran in this commit",
+            fix=MAKE_WHOLE if every_stage else "name a commit that was made after `dvc repro`",
         )
     return names, names if every_stage else upstream(lock, TRAIN)
 
@@ -48,12 +46,10 @@ def check_code(root: Path, environment: Mapping[str, str]) -> None:
     done = ask(["python", "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)"], root, environment)
     place = Path(done.out.strip() or "nowhere")
     if done.code or not place.resolve().is_relative_to(root.resolve()):
-        raise CannotTell(
-            Problem(
-                what="the commit's own code would not run: `import lora_recipes` takes "
-                + (f"{place}" if not done.code else f"nothing ({done.last_line})"),
-                fix="remove that package from the environment, or see what puts it first",
-            )
+        raise CannotTell.of(
+            what="the commit's own code would not run: `import lora_recipes` takes "
+            + (f"{place}" if not done.code else f"nothing ({done.last_line})"),
+            fix="remove that package from the environment, or see what puts it first",
         )
 
 

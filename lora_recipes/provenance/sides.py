@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.dataset.roles import hashed
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.formats.header import recipe_of
 from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
 from lora_recipes.provenance.history import LOCK, output_md5
@@ -213,12 +213,10 @@ class _Commit:
         return _objects(self.root).path(md5), ""
 
     def _damaged(self, file: str) -> CannotTell:
-        return CannotTell(
-            Problem(
-                where=file,
-                what=f"cannot be read in commit {self.id[:10]}",
-                fix="compare with another commit; this one's file is damaged",
-            )
+        return CannotTell.of(
+            where=file,
+            what=f"cannot be read in commit {self.id[:10]}",
+            fix="compare with another commit; this one's file is damaged",
         )
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lora_recipes.adapter.metadata import recipe_hash
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.hashes import short_hash, short_recipe, short_tensors
@@ -176,13 +176,11 @@ class _Search:
             if self.recipe
             else "  its header names no recipe of lora-recipes",
         ]
-        return CannotTell(
-            Problem(
-                where=str(self.file),
-                what="\n".join(["no commit here made this file", *looked, *self._gaps()]),
-                fix="`git fetch --all --tags` and `dvc exp pull` bring commits and experiments "
-                "that were made elsewhere",
-            )
+        return CannotTell.of(
+            where=str(self.file),
+            what="\n".join(["no commit here made this file", *looked, *self._gaps()]),
+            fix="`git fetch --all --tags` and `dvc exp pull` bring commits and experiments "
+            "that were made elsewhere",
         )
 
     def _gaps(self) -> Iterator[str]:

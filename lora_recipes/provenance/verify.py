@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem, UserError
+from lora_recipes.errors import CannotTell, UserError
 from lora_recipes.provenance.compare import compare, read_record
 from lora_recipes.provenance.environments import own_environment
 from lora_recipes.provenance.inputs import damaged, fetch, link_base, place_inputs
@@ -64,12 +64,10 @@ def verify(root: Path, wanted: Wanted, report: Reporter) -> Verdict:
     except UserError as error:
         raise CannotTell(error.problems) from error
     except OSError as error:
-        raise CannotTell(
-            Problem(
-                where=str(error.filename or root),
-                what=f"verifying stopped: {error.strerror or error}",
-                fix="free some space, or see to the file's permissions, then run it again",
-            )
+        raise CannotTell.of(
+            where=str(error.filename or root),
+            what=f"verifying stopped: {error.strerror or error}",
+            fix="free some space, or see to the file's permissions, then run it again",
         ) from error
 
 
@@ -156,10 +154,8 @@ def check_folder(root: Path) -> None:
     if (root / "dvc.yaml").is_file() and (root / ".dvc").is_dir():
         return
     around = next((p for p in root.parents if (p / "dvc.yaml").is_file()), None)
-    raise CannotTell(
-        Problem(
-            where=str(root),
-            what="is not a project's folder: it holds no dvc.yaml and .dvc",
-            fix=f'cd "{around}"' if around else "cd to the folder that holds params.yaml",
-        )
+    raise CannotTell.of(
+        where=str(root),
+        what="is not a project's folder: it holds no dvc.yaml and .dvc",
+        fix=f'cd "{around}"' if around else "cd to the folder that holds params.yaml",
     )

@@ -96,11 +96,9 @@ def cache_folder(root: Path) -> Path:
     """
     done = ask([*DVC, "cache", "dir"], root, git_environment())
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"dvc cache dir failed: {done.first_line}",
-                fix="run this in the project's folder, where .dvc and dvc.yaml are",
-            )
+        raise CannotTell.of(
+            what=f"dvc cache dir failed: {done.first_line}",
+            fix="run this in the project's folder, where .dvc and dvc.yaml are",
         )
     return Path(done.out.strip())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Rule
@@ -28,12 +28,10 @@ def explain(name: str | None = None) -> str:
         near = did_you_mean(
             name, [*keys, *section_texts()], "`lora-recipes explain` lists all keys"
         )
-        raise UserError(
-            Problem(
-                what=f"{name} is not a key",
-                allowed="a dotted key, such as lora.rank, or a section, such as lora",
-                fix=f"did you mean {' or '.join(leaves)}?" if leaves else near,
-            )
+        raise UserError.of(
+            what=f"{name} is not a key",
+            allowed="a dotted key, such as lora.rank, or a section, such as lora",
+            fix=f"did you mean {' or '.join(leaves)}?" if leaves else near,
         )
     chosen = [key for key in keys if name is None or key == name or key.startswith(f"{name}.")]
     texts = []

@@ -15,7 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.dump import scalar
 from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
 from lora_recipes.recipe.params import FILE
@@ -53,13 +53,11 @@ def updated(text: str) -> Updated:
     edit.mapping(_yaml().compose(body), (), PARAMS_TOP, after=len(body))
     done = edit.done() if edit.changes else text.removeprefix(mark)
     if edit.aliases or not _says_the_same(body, done, edit):
-        raise UserError(
-            Problem(
-                where=FILE,
-                what="is written in a way that cannot be edited safely",
-                allowed="sections as mappings, without aliases",
-                fix=f"add what is missing yourself: {', '.join(edit.added)}",
-            )
+        raise UserError.of(
+            where=FILE,
+            what="is written in a way that cannot be edited safely",
+            allowed="sections as mappings, without aliases",
+            fix=f"add what is missing yourself: {', '.join(edit.added)}",
         )
     return Updated(mark + done, tuple(edit.added), tuple(edit.removed), tuple(edit.unknown))
 

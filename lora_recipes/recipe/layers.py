@@ -64,15 +64,11 @@ def in_file_order(problems: list[Problem], sources: list[Source]) -> list[Proble
 def _read(root: Path, name: str, where: Place | str, asked: str) -> Source:
     known = recipe_names(root)
     if name not in known:
-        raise UserError(
-            Problem(
-                where=where,
-                what=asked or f"there is no recipe {name}",
-                allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
-                fix=did_you_mean(
-                    name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"
-                ),
-            )
+        raise UserError.of(
+            where=where,
+            what=asked or f"there is no recipe {name}",
+            allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
+            fix=did_you_mean(name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"),
         )
     return yamlfile.read(recipe_path(root, name), f"{FOLDER}/{name}.yaml")
 

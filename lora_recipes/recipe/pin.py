@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.layers import chain, recipe_path
@@ -46,13 +46,11 @@ def pin(root: Path, recipe: str | None, manifest: str) -> Path:
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     edited = _edit(text.removeprefix(mark), manifest)
     if edited is None or _pinned(edited) != manifest:
-        raise UserError(
-            Problem(
-                where=shown,
-                what="dataset is written in a way that cannot be edited safely",
-                allowed="a mapping on lines of its own, without aliases",
-                fix=f"write it yourself: under `dataset:`, `  manifest: {manifest}`",
-            )
+        raise UserError.of(
+            where=shown,
+            what="dataset is written in a way that cannot be edited safely",
+            allowed="a mapping on lines of its own, without aliases",
+            fix=f"write it yourself: under `dataset:`, `  manifest: {manifest}`",
         )
     write_bytes(path, (mark + edited).encode("utf-8"))
     return path

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.pipeline import PARAMS as PARAMS_FILE
 from lora_recipes.pipeline import dvc_yaml
@@ -101,12 +101,10 @@ def _whole(text: str) -> str:
     """params.yaml with every key."""
     done = updated(text)
     if done.unknown:
-        raise UserError(
-            Problem(
-                where=str(PARAMS),
-                what=f"sets what is no key: {', '.join(done.unknown)}",
-                fix="remove these lines",
-            )
+        raise UserError.of(
+            where=str(PARAMS),
+            what=f"sets what is no key: {', '.join(done.unknown)}",
+            fix="remove these lines",
         )
     return done.text
 
