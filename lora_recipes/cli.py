@@ -192,10 +192,7 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         if options.json:
             print(json_text(cannot_tell(options.revision, error)))
         raise
-    if options.json:
-        print(json_text(verdict.as_dict()))
-    else:
-        print(verdict.text())
+    print(json_text(verdict.as_dict()) if options.json else verdict.text())
     return 1 if verdict.differing else 0
 
 

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.text import aligned
 
 DVC_STATUS = """
@@ -108,20 +109,12 @@ def _key_reasons(
 
 def differing(key: str, before: Any, resolved: dict[str, Any]) -> list[str]:
     """The dotted keys, at or below one, under which a recipe says something else than before."""
-    now = value_at(resolved, key)
+    now = lookup(resolved, tuple(key.split(".")))
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
         return [k for n in now | before for k in differing(f"{key}.{n}", before.get(n), resolved)]
     return [key]
-
-
-def value_at(resolved: dict[str, Any], key: str) -> Any:
-    """A value by its dotted key; None if there is none."""
-    value: Any = resolved
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _file_reasons(changes: list[Any], made: set[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import PACKAGE, RESOLVED
 from lora_recipes.provenance.lock import FILE, MAKE_WHOLE, Lock, upstream
 from lora_recipes.provenance.pipeline import stage_names
@@ -68,9 +68,11 @@ def resolve_again(
         return None
     committed = (root / RESOLVED).read_bytes()
     report.say(f"running its {stage} again")
-    done = follow([*DVC, "repro", *FORCED, "--single-item", stage], root, environment, _ignore)
+    done = follow(
+        [*DVC, "repro", *FORCED, "--single-item", stage], root, environment, lambda _: None
+    )
     if done.code:
-        raise CannotTell(_failed(f"the commit's own {stage} failed", done.out))
+        raise _failed(f"the commit's own {stage} failed", done.out)
     resolved = read(root / RESOLVED, RESOLVED).data
     (root / RESOLVED).write_bytes(committed)
     return resolved
@@ -88,15 +90,11 @@ def run_again(
     report.say(f"running {'every stage' if every_stage else TRAIN} again")
     done = follow([*DVC, "repro", *FORCED, *which], root, environment, report.say)
     if done.code:
-        raise CannotTell(_failed("the commit could not be run again", done.out))
+        raise _failed("the commit could not be run again", done.out)
 
 
-def _ignore(_line: str) -> None:
-    pass
-
-
-def _failed(what: str, lines: str) -> Problem:
-    return Problem(
+def _failed(what: str, lines: str) -> CannotTell:
+    return CannotTell.of(
         what=f"{what}; its last lines:\n    " + lines.replace("\n", "\n    "),
         fix="put right what they name; --pull fetches a base model that is missing, and --env "
         "runs with the commit's own libraries",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
-from lora_recipes.recipe.releases import comparable
+from lora_recipes.recipe.releases import Leaves, comparable
 from lora_recipes.tensors import read_header
 from lora_recipes.tree import flat
 
@@ -38,8 +37,6 @@ _NEVER_TWICE = ("ss_session_id", "ss_training_", "sshs_", "modelspec.date", "mod
 
 AT_THE_END = "the last"
 """The step of an adapter that is no snapshot."""
-
-Leaves = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import MAKE_WHOLE, Lock, contradictions, made_by
-from lora_recipes.provenance.pipeline import differing, dvc_status, value_at
+from lora_recipes.provenance.pipeline import differing, dvc_status
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.yamlfile import read
 
@@ -101,7 +102,7 @@ def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterato
 def _other_setting(
     name: str, key: str, params: Mapping[str, Any], resolved: dict[str, Any]
 ) -> Problem:
-    before, now = value_at(nested(params), key), value_at(resolved, key)
+    before, now = (lookup(tree, tuple(key.split("."))) for tree in (nested(params), resolved))
     kind, _, rest = key.partition(".")
     if kind == "base_identity":
         return Problem(

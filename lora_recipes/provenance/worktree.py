@@ -20,7 +20,7 @@ from pathlib import Path
 from configobj import ConfigObj
 from filelock import FileLock, Timeout
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.files import own_folder
 from lora_recipes.provenance.processes import DVC, ask, ask_git, git, git_environment
 
@@ -78,7 +78,10 @@ def checked_out(root: Path, commit: str, *, keep: bool = False) -> Iterator[Work
             git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             there = Worktree(folder, tree / prefix, (folder / "cache", cache))
             if not (there.root / ".dvc").is_dir():
-                raise CannotTell(_no_project(commit))
+                raise CannotTell.of(
+                    what=f"commit {commit[:10]} holds no DVC project in this folder",
+                    fix="name a commit that was made after `dvc init`",
+                )
             _configure_dvc(root, there)
             yield there
         finally:
@@ -184,10 +187,3 @@ def _leaving_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _no_project(commit: str) -> Problem:
-    return Problem(
-        what=f"commit {commit[:10]} holds no DVC project in this folder",
-        fix="name a commit that was made after `dvc init`",
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import groupby
 
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts, show
@@ -35,13 +36,10 @@ def explain(name: str | None = None) -> str:
         )
     chosen = [key for key in keys if name is None or key == name or key.startswith(f"{name}.")]
     texts = []
-    section = ""
-    for key in chosen:
-        if name != key and key.rpartition(".")[0] != section:
-            section = key.rpartition(".")[0]
-            if section:
-                texts.append(f"{section}: {section_texts()[section]}")
-        texts.append(_about(keys[key]))
+    for section, inside in groupby(chosen, lambda key: key.rpartition(".")[0]):
+        if section and name not in keys:
+            texts.append(f"{section}: {section_texts()[section]}")
+        texts += [_about(keys[key]) for key in inside]
     return "\n\n".join(texts)
 
 

@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.dump import scalar
 from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.params import FILE
 
 
@@ -209,15 +210,11 @@ def _says_the_same(before: str, after: str, edit: _Edit) -> bool:
         return False
     for tree, names in ((old, edit.removed), (new, edit.added)):
         for name in names:
-            _take_out(tree, name.split("."))
+            *sections, leaf = name.split(".")
+            section = lookup(tree, tuple(sections))
+            if isinstance(section, dict):
+                section.pop(leaf, None)
     return bool(_filled(old) == _filled(new))
-
-
-def _take_out(tree: Any, key: list[str]) -> None:
-    for part in key[:-1]:
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    if isinstance(tree, dict):
-        tree.pop(key[-1], None)
 
 
 def _filled(tree: Any) -> Any:

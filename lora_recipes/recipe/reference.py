@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,9 @@ def write(root: Path) -> None:
 def page() -> str:
     """The reference page, Markdown."""
     parts = [_INTRODUCTION]
-    section: str | None = None
-    for key in (recipe_keys() | runtime_keys()).values():
-        parent = key.name.rpartition(".")[0]
-        if parent != section:
-            section = parent
-            parts.append("\n".join(_section(section)))
-        parts.append("\n".join(_entry(key)))
+    keys = (recipe_keys() | runtime_keys()).values()
+    for section, inside in groupby(keys, lambda key: key.name.rpartition(".")[0]):
+        parts += ["\n".join(_section(section)), *("\n".join(_entry(key)) for key in inside)]
     parts.append("\n".join(_rules()))
     return "\n".join(parts)
 
@@ -162,10 +159,9 @@ def _or_interpolated(field: dict[str, Any]) -> dict[str, Any]:
     """A field that may also be `${section.key}`, which an editor should not mark as wrong."""
     if "$ref" in field or (field.get("type") == "string" and "pattern" not in field):
         return field
-    kept: dict[str, Any] = {}
-    for name in ("description", "default"):
-        if name in field:
-            kept[name] = field.pop(name)
+    kept: dict[str, Any] = {
+        name: field.pop(name) for name in ("description", "default") if name in field
+    }
     return {"anyOf": [field, {"pattern": r"\$\{", "type": "string"}], **kept}
 
 
