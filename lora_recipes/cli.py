@@ -59,7 +59,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def validate(options: argparse.Namespace, root: Path) -> int:
     """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
-    from lora_recipes.recipe.load import recipe_names, resolve, validate_recipe
+    from lora_recipes.recipe.layers import recipe_names
+    from lora_recipes.recipe.load import resolve, validate_recipe
 
     names = [Path(name).name.removesuffix(".yaml") for name in options.recipe]
     names = names or recipe_names(root)

@@ -82,7 +82,7 @@ def table(path: Path = TABLE) -> list[Measured]:
             steps=row["steps"],
             own=False,
         )
-        for row in _rows(path)
+        for row in json.loads(path.read_text("utf-8"))
     ]
 
 
@@ -100,8 +100,8 @@ def add(figures: Path, path: Path) -> Shape:
             what=f"is not what the benchmark writes: {error!r}",
             fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
         ) from error
-    shape = Shape(**row["shape"])
-    rows = [other for other in _rows(path) if Shape(**other["shape"]) != shape] + [row]
+    shape, known = Shape(**row["shape"]), json.loads(path.read_text("utf-8"))
+    rows = [other for other in known if Shape(**other["shape"]) != shape] + [row]
     rows.sort(key=lambda each: json.dumps(each["shape"], sort_keys=True))
     lines = ",\n".join(json.dumps(each, sort_keys=True) for each in rows)
     write_text(path, f"[\n{lines}\n]\n")
@@ -134,11 +134,6 @@ def _row(figures: dict[str, Any]) -> dict[str, Any]:
         "torch": str(figures["torch"]),
         "added": date.today().isoformat(),
     }
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
-    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

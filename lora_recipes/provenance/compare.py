@@ -83,9 +83,8 @@ def _judged(
 
 def _differing_files(output: Output, root: Path, objects: Objects) -> tuple[str, ...]:
     """Of a folder: the files that are other, new or gone."""
-    if not output.then.endswith(".dir"):
-        return ()
-    was, is_now = objects.listing(output.then), folder_listing(root / output.path)
+    was = objects.listing(output.then) if output.then.endswith(".dir") else None
     if was is None:
         return ()
+    is_now = folder_listing(root / output.path)
     return tuple(name for name in sorted(was | is_now) if was.get(name) != is_now.get(name))

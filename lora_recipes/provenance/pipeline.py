@@ -55,7 +55,7 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
     Raises:
         CannotTell: DVC fails, or another DVC command holds the project.
     """
-    lock = _lock(root)
+    lock = _read(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
     status = dvc_status(root)
     stages = _read(root / "dvc.yaml")["stages"]
     made = {path for stage in stages.values() for kind in OUTPUTS for path in _paths(stage, kind)}
@@ -139,12 +139,6 @@ def _file_reasons(changes: list[Any], made: set[str]) -> list[str]:
 
 def _paths(stage: dict[str, Any], kind: str) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(kind, [])]
-
-
-def _lock(root: Path) -> dict[str, Any]:
-    file = root / "dvc.lock"
-    stages: dict[str, Any] = _read(file)["stages"] if file.is_file() else {}
-    return stages
 
 
 def _read(file: Path) -> Any:

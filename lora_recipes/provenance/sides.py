@@ -200,11 +200,8 @@ class _Commit:
             return here, ""
         faults = _objects(self.root).look(ADAPTER, md5)
         if faults.damaged:
-            place = faults.damaged[ADAPTER]
-            return (
-                None,
-                f"its adapter's object in DVC's cache is damaged: delete {place}, then {pull}",
-            )
+            what = f"damaged: delete {faults.damaged[ADAPTER]}, then {pull}"
+            return None, f"its adapter's object in DVC's cache is {what}"
         if faults.missing:
             return None, f"its adapter is not in DVC's cache: {pull}"
         return _objects(self.root).path(md5), ""

@@ -13,7 +13,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,14 +150,9 @@ def _absolute(values: dict[str, str], folder: Path) -> dict[str, str]:
 def _sweep(root: Path, place: Path) -> None:
     """Remove what killed processes have left: folders that nobody holds."""
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
-        if (folder / KEPT).exists():
-            continue
-        lock = FileLock(folder.with_suffix(".lock"))
-        try:
-            with lock.acquire(timeout=0):
+        if not (folder / KEPT).exists():
+            with suppress(Timeout), FileLock(folder.with_suffix(".lock")).acquire(timeout=0):
                 _remove(root, folder)
-        except Timeout:
-            continue
 
 
 def _remove(root: Path, folder: Path) -> None:

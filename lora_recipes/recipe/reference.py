@@ -54,7 +54,14 @@ def generated(root: Path) -> dict[Path, str]:
     files = {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
     if (root / PARAMS).is_file():
         yamlfile.read(root / PARAMS, str(PARAMS))
-        files[PARAMS] = _whole((root / PARAMS).read_bytes().decode("utf-8"))
+        done = updated((root / PARAMS).read_bytes().decode("utf-8"))
+        if done.unknown:
+            raise UserError.of(
+                where=str(PARAMS),
+                what=f"sets what is no key: {', '.join(done.unknown)}",
+                fix="remove these lines",
+            )
+        files[PARAMS] = done.text
     return files
 
 
@@ -92,18 +99,6 @@ def schema() -> str:
             definition["properties"][name] = _or_interpolated(field)
     tree["title"] = "A recipe"
     return json.dumps(tree, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def _whole(text: str) -> str:
-    """params.yaml with every key."""
-    done = updated(text)
-    if done.unknown:
-        raise UserError.of(
-            where=str(PARAMS),
-            what=f"sets what is no key: {', '.join(done.unknown)}",
-            fix="remove these lines",
-        )
-    return done.text
 
 
 def _section(name: str) -> Iterator[str]:
