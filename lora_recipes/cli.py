@@ -274,13 +274,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(validate)
     sub.add_argument("recipe", nargs="*", help="recipes by name; all of them and params.yaml")
     sub.add_argument("--strict", action="store_true", help="warnings are errors")
-    sub = add(explain)
-    sub.add_argument("key", nargs="?", help="a dotted key, such as lora.rank, or a section")
+    add(explain).add_argument(
+        "key", nargs="?", help="a dotted key, such as lora.rank, or a section"
+    )
     add(plan)
-    sub = add(pin)
-    sub.add_argument("recipe", nargs="?", help="the recipe to write into, instead of params.yaml")
-    sub = add(stage)
-    sub.add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
+    add(pin).add_argument(
+        "recipe", nargs="?", help="the recipe to write into, instead of params.yaml"
+    )
+    add(stage).add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
     sub = add(verify)
     sub.add_argument("revision", help="a commit, tag, branch or DVC experiment")
     sub.add_argument("--all", action="store_true", help="every stage, not training alone")
@@ -291,8 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(inspect)
     sub.add_argument("file", help="an adapter, .safetensors")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    sub = add(trace)
-    sub.add_argument("file", help="an adapter, .safetensors, under any name")
+    add(trace).add_argument("file", help="an adapter, .safetensors, under any name")
     sub = add(diff)
     for name in ("before", "after"):
         sub.add_argument(name, help="a commit, tag, branch, DVC experiment or adapter file")

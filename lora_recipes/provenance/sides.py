@@ -183,11 +183,11 @@ class _Commit:
             if images is not None:
                 return pin, images
         md5 = output_md5(self.text(LOCK).encode(), "dataset", MANIFEST)
-        manifest = _sound(self.root, MANIFEST, md5)
-        if manifest is None:
+        if not md5 or _objects(self.root).look(MANIFEST, md5):
             return (pin if pin.startswith("sha256:") else ""), None
-        found = json.loads(manifest.read_bytes())["hash"]
-        return found, _listing(manifest.read_bytes(), found)
+        manifest = _objects(self.root).path(md5).read_bytes()
+        found = json.loads(manifest)["hash"]
+        return found, _listing(manifest, found)
 
     def adapter(self) -> tuple[Path | None, str]:
         """Its file in the cache or the working tree, or why there is none."""
@@ -212,14 +212,6 @@ class _Commit:
             what=f"cannot be read in commit {self.id[:10]}",
             fix="compare with another commit; this one's file is damaged",
         )
-
-
-def _sound(root: Path, path: str, md5: str) -> Path | None:
-    """An output's object in the cache, if it is there and holds what its name says."""
-    if not md5:
-        return None
-    objects = _objects(root)
-    return None if objects.look(path, md5) else objects.path(md5)
 
 
 @lru_cache(maxsize=1)

@@ -51,7 +51,7 @@ def updated(text: str) -> Updated:
     end = "\r\n" if "\r\n" in body else "\n"
     body += end if body and not body.endswith("\n") else ""
     edit = _Edit(body, end)
-    edit.mapping(_yaml().compose(body), (), PARAMS_TOP, after=len(body))
+    edit.mapping(YAML(typ="safe", pure=True).compose(body), (), PARAMS_TOP, after=len(body))
     done = edit.done() if edit.changes else text.removeprefix(mark)
     if edit.aliases or not _says_the_same(body, done, edit):
         raise UserError.of(
@@ -205,7 +205,7 @@ def _says_nothing(node: Any) -> bool:
 def _says_the_same(before: str, after: str, edit: _Edit) -> bool:
     """Whether only what was added and removed tells two texts apart."""
     try:
-        old, new = (_yaml().load(text) or {} for text in (before, after))
+        old, new = (YAML(typ="safe", pure=True).load(text) or {} for text in (before, after))
     except YAMLError:
         return False
     for tree, names in ((old, edit.removed), (new, edit.added)):
@@ -223,7 +223,3 @@ def _filled(tree: Any) -> Any:
         return copy.deepcopy(tree)
     inner = {name: _filled(value) for name, value in tree.items()}
     return {name: value for name, value in inner.items() if value not in (None, {})}
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)

@@ -59,7 +59,7 @@ def pin(root: Path, recipe: str | None, manifest: str) -> Path:
 def _edit(text: str, manifest: str) -> str | None:
     """The text with the hash in its place, or None where no place is safe."""
     end = "\r\n" if "\r\n" in text else "\n"
-    node = _yaml().compose(text)
+    node = YAML(typ="safe", pure=True).compose(text)
     dataset = _entry(node, "dataset")
     if dataset is None:
         gap = "" if not text or text.endswith("\n") else end
@@ -102,10 +102,6 @@ def _entry(node: Any, name: str) -> tuple[Any, Any] | None:
 
 def _pinned(text: str) -> Any:
     try:
-        return _yaml().load(text)["dataset"]["manifest"]
+        return YAML(typ="safe", pure=True).load(text)["dataset"]["manifest"]
     except (YAMLError, LookupError, TypeError):
         return None
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
