@@ -59,7 +59,8 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def validate(options: argparse.Namespace, root: Path) -> int:
     """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
-    from lora_recipes.recipe.load import recipe_names, resolve, validate_recipe
+    from lora_recipes.recipe.layers import recipe_names
+    from lora_recipes.recipe.load import resolve, validate_recipe
 
     names = [Path(name).name.removesuffix(".yaml") for name in options.recipe]
     names = names or recipe_names(root)
@@ -69,12 +70,10 @@ def validate(options: argparse.Namespace, root: Path) -> int:
         (f"recipes/{name}.yaml", partial(validate_recipe, root, name)) for name in names
     ]
     if not names and not (root / "params.yaml").is_file():
-        raise UserError(
-            Problem(
-                where=str(root),
-                what="holds neither recipes/ nor params.yaml: there is nothing to validate",
-                fix="run this in the project's folder",
-            )
+        raise UserError.of(
+            where=str(root),
+            what="holds neither recipes/ nor params.yaml: there is nothing to validate",
+            fix="run this in the project's folder",
         )
     if not options.recipe and (root / "params.yaml").is_file():
         checks.append(("params.yaml", lambda: list(resolve(root).warnings)))
@@ -194,10 +193,7 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         if options.json:
             print(json_text(cannot_tell(options.revision, error)))
         raise
-    if options.json:
-        print(json_text(verdict.as_dict()))
-    else:
-        print(verdict.text())
+    print(json_text(verdict.as_dict()) if options.json else verdict.text())
     return 1 if verdict.differing else 0
 
 
@@ -278,13 +274,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(validate)
     sub.add_argument("recipe", nargs="*", help="recipes by name; all of them and params.yaml")
     sub.add_argument("--strict", action="store_true", help="warnings are errors")
-    sub = add(explain)
-    sub.add_argument("key", nargs="?", help="a dotted key, such as lora.rank, or a section")
+    add(explain).add_argument(
+        "key", nargs="?", help="a dotted key, such as lora.rank, or a section"
+    )
     add(plan)
-    sub = add(pin)
-    sub.add_argument("recipe", nargs="?", help="the recipe to write into, instead of params.yaml")
-    sub = add(stage)
-    sub.add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
+    add(pin).add_argument(
+        "recipe", nargs="?", help="the recipe to write into, instead of params.yaml"
+    )
+    add(stage).add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
     sub = add(verify)
     sub.add_argument("revision", help="a commit, tag, branch or DVC experiment")
     sub.add_argument("--all", action="store_true", help="every stage, not training alone")
@@ -295,8 +292,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(inspect)
     sub.add_argument("file", help="an adapter, .safetensors")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    sub = add(trace)
-    sub.add_argument("file", help="an adapter, .safetensors, under any name")
+    add(trace).add_argument("file", help="an adapter, .safetensors, under any name")
     sub = add(diff)
     for name in ("before", "after"):
         sub.add_argument(name, help="a commit, tag, branch, DVC experiment or adapter file")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from lora_recipes.printable import printable, raw
-from lora_recipes.reporting import Bar, Reporter
+from lora_recipes.reporting import Bar, NoBar, Reporter
 
 QUIET_SECONDS = 5.0
 """A log gets no progress line before so much time has passed since the last one."""
@@ -27,7 +27,7 @@ class PlainReporter:
     def warn(self, text: str) -> None:
         self.say(f"warning: {text}")
 
-    @contextlib.contextmanager
+    @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
         yield _PlainBar(self, title, total, done)
 
@@ -66,7 +66,7 @@ class RichReporter:
         shown = f"warning: {printable(text)}"
         self._console.print(shown, style="yellow", markup=False, soft_wrap=True)
 
-    @contextlib.contextmanager
+    @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -95,14 +95,9 @@ class _RichBar:
 class SilentBarReporter(PlainReporter):
     """Messages without progress: `runtime.progress: off`."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
-        yield _Nothing()
-
-
-class _Nothing:
-    def advance(self, count: int = 1, **figures: str) -> None:
-        pass
+        yield NoBar()
 
 
 def reporter(progress: str = "auto") -> Reporter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ class UserError(Exception):
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         assert self.problems, "a UserError needs at least one problem"
         super().__init__(self.problems)  # what another process's copy is made of
+
+    @classmethod
+    def of(cls, *, what: str, fix: str, allowed: str = "", where: Place | str = "") -> Self:
+        """The error of one problem, by the fields of `Problem`."""
+        return cls(Problem(what, fix, allowed, where))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))

@@ -27,7 +27,9 @@ class Reporter(Protocol):
         """Show the progress of `total` units of work, `done` of them before now."""
 
 
-class _NoBar:
+class NoBar:
+    """The bar of who shows no progress."""
+
     def advance(self, count: int = 1, **figures: str) -> None:
         pass
 
@@ -46,4 +48,4 @@ class Quiet:
         self.warned.append(text)
 
     def bar(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Bar]:
-        return nullcontext(_NoBar())
+        return nullcontext(NoBar())

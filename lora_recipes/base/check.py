@@ -229,12 +229,10 @@ def _words(folder: Path) -> set[str]:
         file = folder / "vocab.json"
         vocabulary = read_json(file)
     if not isinstance(vocabulary, dict) or not all(type(n) is int for n in vocabulary.values()):
-        raise UserError(
-            Problem(
-                where=str(file),
-                what="is not a vocabulary: a number for each token",
-                fix="fetch the tokenizer's files again",
-            )
+        raise UserError.of(
+            where=str(file),
+            what="is not a vocabulary: a number for each token",
+            fix="fetch the tokenizer's files again",
         )
     return words | set(vocabulary)
 

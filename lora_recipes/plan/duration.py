@@ -45,8 +45,10 @@ def duration(shape: Shape, steps: int, measured: Sequence[Measured]) -> Duration
     same = next((each for each in ranked if each.shape == shape), None)
     if same is not None:
         seconds = steps * same.seconds_per_step
-        what = "your run of the same shape on this machine" if same.own else _by_table(same)
-        return Duration(seconds, seconds, what, same.peak_bytes)
+        source = f"measured by this project on the same device ({shape.device})"
+        if same.own:
+            source = "your run of the same shape on this machine"
+        return Duration(seconds, seconds, source, same.peak_bytes)
     near = [each for each in ranked if shape.comparable(each.shape)]
     if not near:
         return None  # a count of operations alone leaves a range of a dozen times
@@ -68,10 +70,6 @@ def spoken(seconds: float) -> str:
         return f"{round(seconds / MINUTE)} min"
     hours, minutes = divmod(round(seconds / (10 * MINUTE)) * 10, MINUTE)
     return f"{hours} h" + (f" {minutes} min" if minutes else "")
-
-
-def _by_table(row: Measured) -> str:
-    return f"measured by this project on the same device ({row.shape.device})"
 
 
 def _distance(shape: Shape, row: Measured) -> float:

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.plan.work import Shape, shape_of
 from lora_recipes.recipe.identity import restored
@@ -82,7 +82,7 @@ def table(path: Path = TABLE) -> list[Measured]:
             steps=row["steps"],
             own=False,
         )
-        for row in _rows(path)
+        for row in json.loads(path.read_text("utf-8"))
     ]
 
 
@@ -95,15 +95,13 @@ def add(figures: Path, path: Path) -> Shape:
     try:
         row = _row(json.loads(figures.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(figures),
-                what=f"is not what the benchmark writes: {error!r}",
-                fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
-            )
+        raise UserError.of(
+            where=str(figures),
+            what=f"is not what the benchmark writes: {error!r}",
+            fix="run `python -m benchmarks.gpu_real_size --json figures.json` first",
         ) from error
-    shape = Shape(**row["shape"])
-    rows = [other for other in _rows(path) if Shape(**other["shape"]) != shape] + [row]
+    shape, known = Shape(**row["shape"]), json.loads(path.read_text("utf-8"))
+    rows = [other for other in known if Shape(**other["shape"]) != shape] + [row]
     rows.sort(key=lambda each: json.dumps(each["shape"], sort_keys=True))
     lines = ",\n".join(json.dumps(each, sort_keys=True) for each in rows)
     write_text(path, f"[\n{lines}\n]\n")
@@ -136,11 +134,6 @@ def _row(figures: dict[str, Any]) -> dict[str, Any]:
         "torch": str(figures["torch"]),
         "added": date.today().isoformat(),
     }
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))
-    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -71,20 +71,15 @@ def estimate(recipe: Recipe, weights: int) -> Memory:
         weights: how many weights the adapter has.
     """
     bytes_each = _BYTES[recipe.compute.precision]
+    rounded = recipe.compute.adapter_precision == "base" and recipe.compute.precision != "fp32"
     pocket = recipe.base.model == "pocket"
     unet = _pocket_weights() if pocket else SDXL_UNET
     return Memory(
         base=bytes_each * unet,
         activations=None if pocket else _activations(recipe, bytes_each),
-        adapter=(2 * 4 + _rounded(recipe)) * weights,
+        adapter=(2 * 4 + (bytes_each if rounded else 0)) * weights,
         optimizer=_optimizer(recipe, weights),
     )
-
-
-def _rounded(recipe: Recipe) -> int:
-    """The bytes of a weight's copy in the base's precision, if there is one."""
-    wanted = recipe.compute.adapter_precision == "base" and recipe.compute.precision != "fp32"
-    return _BYTES[recipe.compute.precision] if wanted else 0
 
 
 def _activations(recipe: Recipe, bytes_each: int) -> int:

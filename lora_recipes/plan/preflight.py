@@ -77,15 +77,9 @@ def full_check(
 
 def _not_here(folder: Path) -> list[Problem]:
     """A folder that DVC keeps can be fetched; any other one is a mistake."""
-    if folder.with_name(folder.name + ".dvc").is_file():
-        return []
-    return [
-        Problem(
-            where="params.yaml",
-            what=f"data = {shown(folder)}: there is no such folder",
-            fix="name the folder that holds your pictures",
-        )
-    ]
+    what = f"data = {shown(folder)}: there is no such folder"
+    problem = Problem(what, "name the folder that holds your pictures", where="params.yaml")
+    return [] if folder.with_name(folder.name + ".dvc").is_file() else [problem]
 
 
 def _problems(

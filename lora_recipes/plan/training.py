@@ -13,9 +13,9 @@ from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.work import shape_of
-from lora_recipes.recipe.counts import count, window
+from lora_recipes.recipe.counts import Counts, count, window
+from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import Resolved
-from lora_recipes.recipe.rules import for_images
 from lora_recipes.recipe.schedule import learning_rate_at, snapshot_steps
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.text import aligned, counted
@@ -36,11 +36,7 @@ class Length:
     pictures: int
     """Each counted once."""
 
-    samples: int
-    epochs: float
-    """How often the data with their repeats are gone through."""
-
-    steps: int
+    counts: Counts
     snapshots: tuple[int, ...]
     """The steps after which the adapter is kept too."""
 
@@ -79,7 +75,7 @@ class Plan:
         if self.length is not None:
             unknown = f"not known: no run of it yet on {self.device.name}, and no figures for it"
             rows.append(("time", str(self.duration or unknown)))
-            rows.append(("learning rate", curve(self.length.steps, self.train)))
+            rows.append(("learning rate", curve(self.length.counts.steps, self.train)))
         return rows
 
     def _memory_here(self) -> str:
@@ -112,10 +108,10 @@ def make_plan(
         UserError: the recipe does not fit so few images.
     """
     recipe = resolved.recipe
-    if repeats is not None:
-        problems = for_images(recipe, repeats, resolved.where)
-        if problems:
-            raise UserError(problems)
+    if repeats is not None and (
+        problems := problems_for_images(recipe.train, repeats, resolved.where)
+    ):
+        raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
@@ -148,7 +144,7 @@ def _duration(
         root,
         runtime.processes * runtime.nodes,
     )
-    return duration(shape, length.steps, [*own_runs(root), *table()])
+    return duration(shape, length.counts.steps, [*own_runs(root), *table()])
 
 
 def curve(steps: int, train: Train) -> str:
@@ -172,9 +168,7 @@ def _length(repeats: Sequence[int] | None, train: Train) -> Length | None:
     return Length(
         images=sum(repeats),
         pictures=len(repeats),
-        samples=counts.samples,
-        epochs=counts.epochs,
-        steps=counts.steps,
+        counts=counts,
         snapshots=tuple(snapshot_steps(counts.steps, train)),
     )
 
@@ -189,9 +183,9 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
         (
             "samples",
             f"{counted(length.pictures, 'image')}{folders} × {counted(train.repeats, 'repeat')} × "
-            f"{counted(length.epochs, 'epoch')} = {length.samples}",
+            f"{counted(length.counts.epochs, 'epoch')} = {length.counts.samples}",
         ),
-        ("steps", f"{length.steps} optimizer steps of {window(train)} samples"),
+        ("steps", f"{length.counts.steps} optimizer steps of {window(train)} samples"),
     ]
     if length.snapshots:
         kept = ", ".join(map(str, length.snapshots))

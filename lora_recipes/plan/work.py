@@ -30,6 +30,9 @@ STEP = {
 """Forward, back and the adapter, in forward passes: without a rank, and for each unit of it. By
 `lora.targets` and gradient checkpointing. Counted from SDXL's config; for rank 8 to 128."""
 
+SIZES = ("pixels", "batch", "accumulation", "rank", "targets", "checkpointing", "optimizer")
+"""What may differ between two shapes whose times tell something about one another."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -63,16 +66,7 @@ class Shape:
 
     def comparable(self, other: Shape) -> bool:
         """Whether the other's time tells something about this one's: all but the sizes agree."""
-        return self == replace(
-            other,
-            pixels=self.pixels,
-            batch=self.batch,
-            accumulation=self.accumulation,
-            rank=self.rank,
-            targets=self.targets,
-            checkpointing=self.checkpointing,
-            optimizer=self.optimizer,
-        )
+        return self == replace(other, **{size: getattr(self, size) for size in SIZES})
 
 
 def shape_of(  # noqa: PLR0917

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,33 +61,30 @@ def compare(
     for name in names:
         for path, was in before[name].outs.items():
             output = Output(name, path, was, after[name].outs.get(path, ""), None)
-            outputs.append(_judge(output, root, then, now, objects))
+            outputs.append(_judged(output, root, then, now, objects))
     return tuple(outputs)
 
 
-def _judge(
+def _judged(
     output: Output, root: Path, then: TrainingRecord, now: TrainingRecord, objects: Objects
 ) -> Output:
-    def found(same: bool | None, note: str = "", files: tuple[str, ...] = ()) -> Output:
-        return Output(output.stage, output.path, output.then, output.now, same, note, files)
-
     if output.then == output.now:
-        return found(True)
+        return replace(output, same=True)
     if output.path == RECORD:
         if not then.figures:
-            return found(None, "the commit does not hold it, and it names the machine")
+            return replace(output, note="the commit does not hold it, and it names the machine")
         same = then.figures == now.figures
-        return found(same, "all figures; the environment is another" if same else "")
+        note = "all figures; the environment is another" if same else ""
+        return replace(output, same=same, note=note)
     if output.path == SHOWS_ENVIRONMENT and then.environment != now.environment:
-        return found(None, "the page shows the environment, which is another")
-    return found(False, files=_differing_files(output, root, objects))
+        return replace(output, note="the page shows the environment, which is another")
+    return replace(output, same=False, files=_differing_files(output, root, objects))
 
 
 def _differing_files(output: Output, root: Path, objects: Objects) -> tuple[str, ...]:
     """Of a folder: the files that are other, new or gone."""
-    if not output.then.endswith(".dir"):
-        return ()
-    was, is_now = objects.listing(output.then), folder_listing(root / output.path)
+    was = objects.listing(output.then) if output.then.endswith(".dir") else None
     if was is None:
         return ()
+    is_now = folder_listing(root / output.path)
     return tuple(name for name in sorted(was | is_now) if was.get(name) != is_now.get(name))

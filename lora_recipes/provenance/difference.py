@@ -11,7 +11,8 @@ from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.header import text_of
 from lora_recipes.formats.layout import NOT_STATED
 from lora_recipes.printable import line
-from lora_recipes.provenance.sides import Leaves, Side, side
+from lora_recipes.provenance.sides import Side, side
+from lora_recipes.recipe.releases import Leaves
 from lora_recipes.text import aligned
 
 LONGEST = 10_000
@@ -70,7 +71,7 @@ class Difference:
         """A block of lines for each kind of difference; equal ones are said in one line."""
         blocks = {
             "recipe": _rows(self.recipe, self._silent("recipe")),
-            "images and captions": [self._no_data()] if self.data is None else list(self.data),
+            "images and captions": [self._silent("data")] if self.data is None else list(self.data),
             "code and packages": _rows(self.code, self._silent("code")),
             "environment": _rows(self.environment, self._silent("environment")),
             "metrics": _rows(self.metrics, self._silent("metrics")),
@@ -85,13 +86,9 @@ class Difference:
         return "\n".join(lines)
 
     def _silent(self, fact: str) -> str:
-        return _not_stated([s.name for s in self._sides() if getattr(s, fact) is None])
-
-    def _no_data(self) -> str:
-        return _not_stated([s.name for s in self._sides() if not s.data])
-
-    def _sides(self) -> tuple[Side, Side]:
-        return self.before, self.after
+        """Which of the two does not state a fact."""
+        sides = (s for s in (self.before, self.after) if getattr(s, fact) in (None, ""))
+        return f"{NOT_STATED} by {' and '.join(s.name for s in sides)}"
 
 
 def compare(root: Path, before: str, after: str) -> Difference:
@@ -155,7 +152,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, str) and value.startswith("sha256:"):
         return value[: len("sha256:") + 8]
     return "–" if value is None else text_of(value)
-
-
-def _not_stated(names: list[str]) -> str:
-    return f"{NOT_STATED} by {' and '.join(names)}"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.hashing import digest, sha256_file
 from lora_recipes.provenance.processes import ask, follow, stage_environment
@@ -43,12 +43,10 @@ def own_environment(root: Path, commit: Path, version: str | None, report: Repor
     """
     lock = commit / "requirements.lock"
     if not lock.is_file():
-        raise CannotTell(
-            Problem(
-                where="requirements.lock",
-                what="is not in this commit, so its libraries are not known",
-                fix="verify it without --env, with the libraries of today",
-            )
+        raise CannotTell.of(
+            where="requirements.lock",
+            what="is not in this commit, so its libraries are not known",
+            fix="verify it without --env, with the libraries of today",
         )
     interpreter = find_interpreter(version)
     folder = own_folder(root) / "envs" / _key(lock, interpreter)
@@ -72,12 +70,10 @@ def find_interpreter(version: str | None) -> Path:
         return Path(sys.executable)
     found = shutil.which(f"python{minor}")
     if found is None:
-        raise CannotTell(
-            Problem(
-                what=f"this commit was trained with Python {version}, "
-                f"and there is no python{minor} on the PATH",
-                fix=f"install Python {minor}, or verify without --env",
-            )
+        raise CannotTell.of(
+            what=f"this commit was trained with Python {version}, "
+            f"and there is no python{minor} on the PATH",
+            fix=f"install Python {minor}, or verify without --env",
         )
     return Path(found)
 
@@ -109,12 +105,10 @@ def _build(folder: Path, lock: Path, interpreter: Path, report: Reporter) -> Non
         done = follow(command, lock.parent, environment, report.say)
         if done.code:
             shutil.rmtree(folder, ignore_errors=True)
-            raise CannotTell(
-                Problem(
-                    where=lock.name,
-                    what=f"{what}:\n    " + done.out.replace("\n", "\n    "),
-                    fix="see that the packages can be reached, or verify without --env",
-                )
+            raise CannotTell.of(
+                where=lock.name,
+                what=f"{what}:\n    " + done.out.replace("\n", "\n    "),
+                fix="see that the packages can be reached, or verify without --env",
             )
     write_text(folder / COMPLETE, sha256_file(lock) + "\n")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import ADAPTER, RECORD, SNAPSHOTS
 from lora_recipes.provenance.processes import ask_git, git, git_environment
 from lora_recipes.provenance.revision import Ref, named_refs
@@ -247,10 +247,8 @@ def _batch(root: Path, mode: str, wanted: Iterable[str]) -> bytes:
             check=False,
         )
     if done.returncode:
-        raise CannotTell(
-            Problem(
-                what=f"git cat-file failed: {done.stderr.decode(errors='replace').strip()}",
-                fix="`git fsck` tells what is wrong with this repository",
-            )
+        raise CannotTell.of(
+            what=f"git cat-file failed: {done.stderr.decode(errors='replace').strip()}",
+            fix="`git fsck` tells what is wrong with this repository",
         )
     return done.stdout

@@ -43,19 +43,17 @@ def read_lock(root: Path) -> dict[str, LockedStage]:
     """
     file = root / FILE
     if not file.is_file():
-        raise CannotTell(
-            Problem(
-                where=FILE,
-                what="is not in this commit: nothing was trained in it",
-                fix="name a commit that was made after `dvc repro`",
-            )
+        raise CannotTell.of(
+            where=FILE,
+            what="is not in this commit: nothing was trained in it",
+            fix="name a commit that was made after `dvc repro`",
         )
     try:
         stages = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))["stages"]
         return {name: _stage(name, stage) for name, stage in stages.items()}
     except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise CannotTell(
-            Problem(where=FILE, what=f"cannot be read: {_short(error)}", fix=MAKE_WHOLE)
+        raise CannotTell.of(
+            where=FILE, what=f"cannot be read: {_short(error)}", fix=MAKE_WHOLE
         ) from error
 
 

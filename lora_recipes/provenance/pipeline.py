@@ -15,9 +15,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.text import aligned
 
 DVC_STATUS = """
@@ -54,7 +55,7 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
     Raises:
         CannotTell: DVC fails, or another DVC command holds the project.
     """
-    lock = _lock(root)
+    lock = _read(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
     status = dvc_status(root)
     stages = _read(root / "dvc.yaml")["stages"]
     made = {path for stage in stages.values() for kind in OUTPUTS for path in _paths(stage, kind)}
@@ -108,20 +109,12 @@ def _key_reasons(
 
 def differing(key: str, before: Any, resolved: dict[str, Any]) -> list[str]:
     """The dotted keys, at or below one, under which a recipe says something else than before."""
-    now = value_at(resolved, key)
+    now = lookup(resolved, tuple(key.split(".")))
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
         return [k for n in now | before for k in differing(f"{key}.{n}", before.get(n), resolved)]
     return [key]
-
-
-def value_at(resolved: dict[str, Any], key: str) -> Any:
-    """A value by its dotted key; None if there is none."""
-    value: Any = resolved
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _file_reasons(changes: list[Any], made: set[str]) -> list[str]:
@@ -148,12 +141,6 @@ def _paths(stage: dict[str, Any], kind: str) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(kind, [])]
 
 
-def _lock(root: Path) -> dict[str, Any]:
-    file = root / "dvc.lock"
-    stages: dict[str, Any] = _read(file)["stages"] if file.is_file() else {}
-    return stages
-
-
 def _read(file: Path) -> Any:
     return YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
 
@@ -166,11 +153,9 @@ def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
     """
     done = ask([sys.executable, "-P", "-c", DVC_STATUS, *stages], root, git_environment())
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"dvc status failed: {done.first_line}",
-                fix="wait for the other DVC command to end, or run `dvc status` to see more",
-            )
+        raise CannotTell.of(
+            what=f"dvc status failed: {done.first_line}",
+            fix="wait for the other DVC command to end, or run `dvc status` to see more",
         )
     status: dict[str, list[Any]] = json.loads(done.out or "{}")
     return status

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 
 DVC = (sys.executable, "-P", "-m", "dvc")
 """-P: a file of the project that is called like a package is not imported instead of it."""
@@ -34,21 +34,12 @@ LAST_LINES = 15
 """How much of a failed program's output is shown."""
 
 GIT_PLACES = frozenset(
-    [
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_DIR",
-        "GIT_GRAFT_FILE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_NO_REPLACE_OBJECTS",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_REPLACE_REF_BASE",
-        "GIT_SHALLOW_FILE",
+    {
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE"),
+        *("GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS"),
+        *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE"),
         "GIT_WORK_TREE",
-    ]
+    }
 )
 """What git sets for its hooks, and what would send it to another repository: the list is that of
 `git rev-parse --local-env-vars`, without the variables that hold settings."""
@@ -68,14 +59,15 @@ class Done:
     @property
     def first_line(self) -> str:
         """What it complained about; DVC and git say it first."""
-        lines = (self.error.strip() or self.out.strip()).splitlines()
-        return lines[0].removeprefix("ERROR: ").removeprefix("fatal: ") if lines else "no message"
+        return self._complaints()[0].removeprefix("ERROR: ").removeprefix("fatal: ")
 
     @property
     def last_line(self) -> str:
         """Where a program ends up complaining, after lines of progress."""
-        lines = (self.error.strip() or self.out.strip()).splitlines()
-        return lines[-1].removeprefix("ERROR: ") if lines else "no message"
+        return self._complaints()[-1].removeprefix("ERROR: ")
+
+    def _complaints(self) -> list[str]:
+        return (self.error.strip() or self.out.strip() or "no message").splitlines()
 
 
 def git_environment() -> dict[str, str]:
@@ -110,11 +102,9 @@ def git(root: Path, *arguments: str) -> str:
     """
     done = ask_git(root, *arguments)
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"git {arguments[0]} failed: {done.first_line}",
-                fix="run this in the project's folder, inside its git repository",
-            )
+        raise CannotTell.of(
+            what=f"git {arguments[0]} failed: {done.first_line}",
+            fix="run this in the project's folder, inside its git repository",
         )
     return done.out.rstrip("\n")
 
@@ -167,10 +157,8 @@ def _started(
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise CannotTell(
-            Problem(
-                what=f"there is no program {error.filename}", fix="install it, then run this again"
-            )
+        raise CannotTell.of(
+            what=f"there is no program {error.filename}", fix="install it, then run this again"
         ) from error
     try:
         with process:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import PACKAGE, RESOLVED
 from lora_recipes.provenance.lock import FILE, MAKE_WHOLE, Lock, upstream
 from lora_recipes.provenance.pipeline import stage_names
@@ -27,12 +27,10 @@ def stages_to_run(root: Path, lock: Lock, every_stage: bool) -> tuple[list[str],
     """
     names = stage_names(root) if every_stage else [TRAIN]
     if never := [name for name in names if name not in lock]:
-        raise CannotTell(
-            Problem(
-                where=FILE,
-                what=f"the stage {', '.join(never)} never ran in this commit",
-                fix=MAKE_WHOLE if every_stage else "name a commit that was made after `dvc repro`",
-            )
+        raise CannotTell.of(
+            where=FILE,
+            what=f"the stage {', '.join(never)} never ran in this commit",
+            fix=MAKE_WHOLE if every_stage else "name a commit that was made after `dvc repro`",
         )
     return names, names if every_stage else upstream(lock, TRAIN)
 
@@ -48,12 +46,10 @@ def check_code(root: Path, environment: Mapping[str, str]) -> None:
     done = ask(["python", "-c", f"import {PACKAGE}; print({PACKAGE}.__file__)"], root, environment)
     place = Path(done.out.strip() or "nowhere")
     if done.code or not place.resolve().is_relative_to(root.resolve()):
-        raise CannotTell(
-            Problem(
-                what="the commit's own code would not run: `import lora_recipes` takes "
-                + (f"{place}" if not done.code else f"nothing ({done.last_line})"),
-                fix="remove that package from the environment, or see what puts it first",
-            )
+        raise CannotTell.of(
+            what="the commit's own code would not run: `import lora_recipes` takes "
+            + (f"{place}" if not done.code else f"nothing ({done.last_line})"),
+            fix="remove that package from the environment, or see what puts it first",
         )
 
 
@@ -72,9 +68,11 @@ def resolve_again(
         return None
     committed = (root / RESOLVED).read_bytes()
     report.say(f"running its {stage} again")
-    done = follow([*DVC, "repro", *FORCED, "--single-item", stage], root, environment, _ignore)
+    done = follow(
+        [*DVC, "repro", *FORCED, "--single-item", stage], root, environment, lambda _: None
+    )
     if done.code:
-        raise CannotTell(_failed(f"the commit's own {stage} failed", done.out))
+        raise _failed(f"the commit's own {stage} failed", done.out)
     resolved = read(root / RESOLVED, RESOLVED).data
     (root / RESOLVED).write_bytes(committed)
     return resolved
@@ -92,15 +90,11 @@ def run_again(
     report.say(f"running {'every stage' if every_stage else TRAIN} again")
     done = follow([*DVC, "repro", *FORCED, *which], root, environment, report.say)
     if done.code:
-        raise CannotTell(_failed("the commit could not be run again", done.out))
+        raise _failed("the commit could not be run again", done.out)
 
 
-def _ignore(_line: str) -> None:
-    pass
-
-
-def _failed(what: str, lines: str) -> Problem:
-    return Problem(
+def _failed(what: str, lines: str) -> CannotTell:
+    return CannotTell.of(
         what=f"{what}; its last lines:\n    " + lines.replace("\n", "\n    "),
         fix="put right what they name; --pull fetches a base model that is missing, and --env "
         "runs with the commit's own libraries",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.recipe.near import did_you_mean
 
@@ -62,12 +62,10 @@ def resolve_revision(root: Path, name: str) -> Revision:
     alike = _commits_starting(root, name)
     if len(alike) > 1:
         raise _ambiguous(name, alike)
-    raise CannotTell(
-        Problem(
-            what=f"nothing is called {name}",
-            allowed="a commit, tag, branch or DVC experiment of this repository",
-            fix=did_you_mean(name, (ref.short for ref in refs), _look(root)),
-        )
+    raise CannotTell.of(
+        what=f"nothing is called {name}",
+        allowed="a commit, tag, branch or DVC experiment of this repository",
+        fix=did_you_mean(name, (ref.short for ref in refs), _look(root)),
     )
 
 
@@ -103,12 +101,10 @@ def _commits_starting(root: Path, name: str) -> list[str]:
 
 
 def _ambiguous(name: str, candidates: Iterable[str]) -> CannotTell:
-    return CannotTell(
-        Problem(
-            what=f"{name} means more than one commit",
-            allowed="one of " + ", ".join(candidates),
-            fix="name it in full",
-        )
+    return CannotTell.of(
+        what=f"{name} means more than one commit",
+        allowed="one of " + ", ".join(candidates),
+        fix="name it in full",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.dataset.manifest import HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.dataset.roles import hashed
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.formats.header import recipe_of
 from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
 from lora_recipes.provenance.history import LOCK, output_md5
@@ -23,7 +22,7 @@ from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
-from lora_recipes.recipe.releases import comparable
+from lora_recipes.recipe.releases import Leaves, comparable
 from lora_recipes.tensors import read_header
 from lora_recipes.tree import flat
 
@@ -38,8 +37,6 @@ _NEVER_TWICE = ("ss_session_id", "ss_training_", "sshs_", "modelspec.date", "mod
 
 AT_THE_END = "the last"
 """The step of an adapter that is no snapshot."""
-
-Leaves = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -186,11 +183,11 @@ class _Commit:
             if images is not None:
                 return pin, images
         md5 = output_md5(self.text(LOCK).encode(), "dataset", MANIFEST)
-        manifest = _sound(self.root, MANIFEST, md5)
-        if manifest is None:
+        if not md5 or _objects(self.root).look(MANIFEST, md5):
             return (pin if pin.startswith("sha256:") else ""), None
-        found = json.loads(manifest.read_bytes())["hash"]
-        return found, _listing(manifest.read_bytes(), found)
+        manifest = _objects(self.root).path(md5).read_bytes()
+        found = json.loads(manifest)["hash"]
+        return found, _listing(manifest, found)
 
     def adapter(self) -> tuple[Path | None, str]:
         """Its file in the cache or the working tree, or why there is none."""
@@ -203,31 +200,18 @@ class _Commit:
             return here, ""
         faults = _objects(self.root).look(ADAPTER, md5)
         if faults.damaged:
-            place = faults.damaged[ADAPTER]
-            return (
-                None,
-                f"its adapter's object in DVC's cache is damaged: delete {place}, then {pull}",
-            )
+            what = f"damaged: delete {faults.damaged[ADAPTER]}, then {pull}"
+            return None, f"its adapter's object in DVC's cache is {what}"
         if faults.missing:
             return None, f"its adapter is not in DVC's cache: {pull}"
         return _objects(self.root).path(md5), ""
 
     def _damaged(self, file: str) -> CannotTell:
-        return CannotTell(
-            Problem(
-                where=file,
-                what=f"cannot be read in commit {self.id[:10]}",
-                fix="compare with another commit; this one's file is damaged",
-            )
+        return CannotTell.of(
+            where=file,
+            what=f"cannot be read in commit {self.id[:10]}",
+            fix="compare with another commit; this one's file is damaged",
         )
-
-
-def _sound(root: Path, path: str, md5: str) -> Path | None:
-    """An output's object in the cache, if it is there and holds what its name says."""
-    if not md5:
-        return None
-    objects = _objects(root)
-    return None if objects.look(path, md5) else objects.path(md5)
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,11 @@ def statements(node: ast.AST) -> list[object]:
     if isinstance(node, ast.Call) and _is_message(node):
         return ["message", statements(node.func), _effects([*node.args, *node.keywords])]
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        return ["raise", statements(_without_texts(node.exc)), _maybe(node.cause)]
+        return [
+            "raise",
+            statements(_without_texts(node.exc)),
+            node.cause and statements(node.cause),
+        ]
     out: list[object] = [type(node).__name__]
     for name, value in ast.iter_fields(node):
         if name in ("ctx", "kind", "type_comment", "type_ignores"):
@@ -92,10 +96,6 @@ def _name(node: ast.AST) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _maybe(node: ast.AST | None) -> object:
-    return None if node is None else statements(node)
 
 
 def _value(value: object) -> object:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lora_recipes.adapter.metadata import recipe_hash
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.hashes import short_hash, short_recipe, short_tensors
@@ -123,8 +123,9 @@ class _Search:
     @cached_property
     def listings(self) -> dict[str, dict[str, str] | None]:
         """Of every snapshot folder of the history: md5 by name; None where the cache lacks it."""
-        known = {says.snapshots for says in self._all_says() if says.snapshots}
-        return {md5: self.objects.listing(md5) for md5 in sorted(known)}
+        facts = [*self.history.says.values(), *self._working_tree()]
+        known = sorted({says.snapshots for says in facts if says.snapshots})
+        return {md5: self.objects.listing(md5) for md5 in known}
 
     def questions(self) -> Iterator[tuple[str, str, Predicate]]:
         """What to ask of the history, in order; a question costs nothing before it is asked."""
@@ -176,13 +177,11 @@ class _Search:
             if self.recipe
             else "  its header names no recipe of lora-recipes",
         ]
-        return CannotTell(
-            Problem(
-                where=str(self.file),
-                what="\n".join(["no commit here made this file", *looked, *self._gaps()]),
-                fix="`git fetch --all --tags` and `dvc exp pull` bring commits and experiments "
-                "that were made elsewhere",
-            )
+        return CannotTell.of(
+            where=str(self.file),
+            what="\n".join(["no commit here made this file", *looked, *self._gaps()]),
+            fix="`git fetch --all --tags` and `dvc exp pull` bring commits and experiments "
+            "that were made elsewhere",
         )
 
     def _gaps(self) -> Iterator[str]:
@@ -201,10 +200,6 @@ class _Search:
                 f"  {counted(bare, 'record')} of training kept no hash of the tensors: "
                 "compared by bytes alone"
             )
-
-    def _all_says(self) -> Iterator[LockFacts]:
-        yield from self.history.says.values()
-        yield from self._working_tree()
 
     def _working_tree(self) -> list[LockFacts]:
         files = (self.root / LOCK, self.root / RECORD)

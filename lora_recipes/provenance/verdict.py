@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.revision import Revision
 from lora_recipes.text import aligned, first_few
 from lora_recipes.tree import flat
 
+if TYPE_CHECKING:
+    from lora_recipes.formats.drift import Drift
+
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL = "reproduced", "not reproduced", "cannot tell"
 MOST_FILES = 5
 """So many of a folder's differing files are named."""
-
-
-class Drifted(Protocol):
-    """How far two adapters lie apart, as `lora_recipes.formats.drift` measures it."""
-
-    def as_dict(self) -> dict[str, Any]: ...
-
-    def table(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Verdict:
     now: Mapping[str, Any]
     """The environment of the run that was made to verify it."""
 
-    drift: Mapping[str, Drifted] = field(default_factory=dict)
+    drift: Mapping[str, Drift] = field(default_factory=dict)
     """By path, of each adapter that differs and whose old bytes the cache still has."""
 
     notes: tuple[str, ...] = ()
@@ -81,19 +76,10 @@ class Verdict:
         facts = self.environment()
         return {
             "verdict": self.word,
-            **_revision(self.revision),
-            "outputs": [
-                {
-                    "stage": output.stage,
-                    "path": output.path,
-                    "then": output.then,
-                    "now": output.now,
-                    "same": output.same,
-                    "note": output.note,
-                    "files": list(output.files),
-                }
-                for output in self.outputs
-            ],
+            "name": self.revision.name,
+            "kind": self.revision.kind,
+            "commit": self.revision.commit,
+            "outputs": [{**asdict(output), "files": list(output.files)} for output in self.outputs],
             "drift": {path: drift.as_dict() for path, drift in self.drift.items()},
             "environment": {
                 "then": dict(self.then),
@@ -105,9 +91,14 @@ class Verdict:
 
     def text(self) -> str:
         """The verdict in the first line; what differs and where below it."""
-        lines = [self._headline(), *_outputs(self.outputs)]
+        rows = [(output.stage, output.path, _found(output)) for output in self.outputs]
+        lines = [self._headline(), *aligned(rows, indent="  ")]
         for path, drift in self.drift.items():
-            lines += ["", f"drift of {path}", *_indented(drift.table())]
+            lines += [
+                "",
+                f"drift of {path}",
+                *(f"  {line}".rstrip() for line in drift.table().splitlines()),
+            ]
         if self.differing or self.then != self.now:
             lines += ["", *_environment(self.environment())]
         if self.notes:
@@ -140,27 +131,13 @@ def cannot_tell(name: str, error: CannotTell) -> dict[str, Any]:
     }
 
 
-def _revision(revision: Revision) -> dict[str, str]:
-    return {"name": revision.name, "kind": revision.kind, "commit": revision.commit}
-
-
-def _outputs(outputs: tuple[Output, ...]) -> list[str]:
-    rows = [(output.stage, output.path, _found(output)) for output in outputs]
-    return aligned(rows, indent="  ")
-
-
 def _found(output: Output) -> str:
     if output.same is None:
         return f"not compared: {output.note}"
     if output.same:
         return f"identical  {output.then[:8]}" + (f"  {output.note}" if output.note else "")
-    return f"DIFFERS    {output.then[:8]} -> {output.now[:8] or 'nothing'}{_files(output)}"
-
-
-def _files(output: Output) -> str:
-    if not output.files:
-        return ""
-    return f"  in {first_few(output.files, MOST_FILES)}"
+    files = f"  in {first_few(output.files, MOST_FILES)}" if output.files else ""
+    return f"DIFFERS    {output.then[:8]} -> {output.now[:8] or 'nothing'}{files}"
 
 
 def _environment(facts: list[tuple[str, Any, Any]]) -> Iterator[str]:
@@ -179,7 +156,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "–"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _indented(text: str) -> list[str]:
-    return [f"  {line}".rstrip() for line in text.splitlines()]

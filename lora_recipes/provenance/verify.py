@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lora_recipes.errors import CannotTell, Problem, UserError
+from lora_recipes.errors import CannotTell, UserError
+from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.provenance.compare import compare, read_record
 from lora_recipes.provenance.environments import own_environment
 from lora_recipes.provenance.inputs import damaged, fetch, link_base, place_inputs
@@ -21,7 +22,7 @@ from lora_recipes.provenance.objects import Objects
 from lora_recipes.provenance.processes import stage_environment
 from lora_recipes.provenance.rerun import check_code, resolve_again, run_again, stages_to_run
 from lora_recipes.provenance.revision import Revision, resolve_revision
-from lora_recipes.provenance.verdict import Drifted, Output, Verdict
+from lora_recipes.provenance.verdict import Output, Verdict
 from lora_recipes.provenance.whole import check_record, check_resolved
 from lora_recipes.provenance.worktree import Worktree, checked_out
 from lora_recipes.reporting import Reporter
@@ -64,12 +65,10 @@ def verify(root: Path, wanted: Wanted, report: Reporter) -> Verdict:
     except UserError as error:
         raise CannotTell(error.problems) from error
     except OSError as error:
-        raise CannotTell(
-            Problem(
-                where=str(error.filename or root),
-                what=f"verifying stopped: {error.strerror or error}",
-                fix="free some space, or see to the file's permissions, then run it again",
-            )
+        raise CannotTell.of(
+            where=str(error.filename or root),
+            what=f"verifying stopped: {error.strerror or error}",
+            fix="free some space, or see to the file's permissions, then run it again",
         ) from error
 
 
@@ -117,11 +116,9 @@ def _drift(
     outputs: tuple[Output, ...],
     network: Mapping[str, str] | None,
     report: Reporter,
-) -> tuple[dict[str, Drifted], list[str]]:
+) -> tuple[dict[str, Drift], list[str]]:
     """How far each adapter that differs has moved; a note where the old one is not at hand."""
-    from lora_recipes.formats.drift import drift
-
-    measured: dict[str, Drifted] = {}
+    measured: dict[str, Drift] = {}
     notes = []
     for output in outputs:
         if output.same is not False or not output.path.endswith(".safetensors") or not output.now:
@@ -156,10 +153,8 @@ def check_folder(root: Path) -> None:
     if (root / "dvc.yaml").is_file() and (root / ".dvc").is_dir():
         return
     around = next((p for p in root.parents if (p / "dvc.yaml").is_file()), None)
-    raise CannotTell(
-        Problem(
-            where=str(root),
-            what="is not a project's folder: it holds no dvc.yaml and .dvc",
-            fix=f'cd "{around}"' if around else "cd to the folder that holds params.yaml",
-        )
+    raise CannotTell.of(
+        where=str(root),
+        what="is not a project's folder: it holds no dvc.yaml and .dvc",
+        fix=f'cd "{around}"' if around else "cd to the folder that holds params.yaml",
     )

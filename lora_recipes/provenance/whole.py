@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import MAKE_WHOLE, Lock, contradictions, made_by
-from lora_recipes.provenance.pipeline import differing, dvc_status, value_at
+from lora_recipes.provenance.pipeline import differing, dvc_status
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.yamlfile import read
 
@@ -53,26 +54,18 @@ def check_resolved(lock: Lock, names: Iterable[str], resolved: dict[str, Any]) -
         raise CannotTell(problems.values())
 
 
-def kept_sources(root: Path, lock: Lock, names: Iterable[str]) -> dict[str, str]:
-    """The md5 of each folder or file that stages read and that `dvc add` put into the cache."""
+def _changed_sources(root: Path, lock: Lock, names: list[str]) -> Iterator[Problem]:
+    """What the stages read and `dvc add` put into the cache, where the commit names another one."""
     makers = made_by(lock.values())
     deps = {path: md5 for name in names for path, md5 in lock[name].deps.items()}
-    return {
-        path: md5
-        for path, md5 in deps.items()
-        if path not in makers and Path(root / f"{path}.dvc").is_file()
-    }
-
-
-def _changed_sources(root: Path, lock: Lock, names: list[str]) -> Iterator[Problem]:
-    for path, ran_on in kept_sources(root, lock, names).items():
-        pointer = YAML(typ="safe", pure=True).load((root / f"{path}.dvc").read_text("utf-8"))
-        if pointer["outs"][0].get("md5") != ran_on:
-            yield Problem(
-                where=f"{path}.dvc",
-                what=f"half-made commit: it names other data than the stages ran on ({ran_on[:8]})",
-                fix=MAKE_WHOLE,
-            )
+    for path, ran_on in deps.items():
+        pointer = root / f"{path}.dvc"
+        if path in makers or not pointer.is_file():
+            continue
+        kept = YAML(typ="safe", pure=True).load(pointer.read_text("utf-8"))["outs"][0]
+        if kept.get("md5") != ran_on:
+            told = f"it names other data than the stages ran on ({ran_on[:8]})"
+            yield _problem(f"{path}.dvc", told)
 
 
 def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterator[Problem]:
@@ -101,7 +94,7 @@ def _half_made(root: Path, lock: Lock, name: str, changes: list[Any]) -> Iterato
 def _other_setting(
     name: str, key: str, params: Mapping[str, Any], resolved: dict[str, Any]
 ) -> Problem:
-    before, now = value_at(nested(params), key), value_at(resolved, key)
+    before, now = (lookup(tree, tuple(key.split("."))) for tree in (nested(params), resolved))
     kind, _, rest = key.partition(".")
     if kind == "base_identity":
         return Problem(

@@ -13,14 +13,14 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from configobj import ConfigObj
 from filelock import FileLock, Timeout
 
-from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.errors import CannotTell
 from lora_recipes.files import own_folder
 from lora_recipes.provenance.processes import DVC, ask, ask_git, git, git_environment
 
@@ -78,7 +78,10 @@ def checked_out(root: Path, commit: str, *, keep: bool = False) -> Iterator[Work
             git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             there = Worktree(folder, tree / prefix, (folder / "cache", cache))
             if not (there.root / ".dvc").is_dir():
-                raise CannotTell(_no_project(commit))
+                raise CannotTell.of(
+                    what=f"commit {commit[:10]} holds no DVC project in this folder",
+                    fix="name a commit that was made after `dvc init`",
+                )
             _configure_dvc(root, there)
             yield there
         finally:
@@ -96,11 +99,9 @@ def cache_folder(root: Path) -> Path:
     """
     done = ask([*DVC, "cache", "dir"], root, git_environment())
     if done.code:
-        raise CannotTell(
-            Problem(
-                what=f"dvc cache dir failed: {done.first_line}",
-                fix="run this in the project's folder, where .dvc and dvc.yaml are",
-            )
+        raise CannotTell.of(
+            what=f"dvc cache dir failed: {done.first_line}",
+            fix="run this in the project's folder, where .dvc and dvc.yaml are",
         )
     return Path(done.out.strip())
 
@@ -149,14 +150,9 @@ def _absolute(values: dict[str, str], folder: Path) -> dict[str, str]:
 def _sweep(root: Path, place: Path) -> None:
     """Remove what killed processes have left: folders that nobody holds."""
     for folder in sorted(path for path in place.iterdir() if path.is_dir()):
-        if (folder / KEPT).exists():
-            continue
-        lock = FileLock(folder.with_suffix(".lock"))
-        try:
-            with lock.acquire(timeout=0):
+        if not (folder / KEPT).exists():
+            with suppress(Timeout), FileLock(folder.with_suffix(".lock")).acquire(timeout=0):
                 _remove(root, folder)
-        except Timeout:
-            continue
 
 
 def _remove(root: Path, folder: Path) -> None:
@@ -186,10 +182,3 @@ def _leaving_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _no_project(commit: str) -> Problem:
-    return Problem(
-        what=f"commit {commit[:10]} holds no DVC project in this folder",
-        fix="name a commit that was made after `dvc init`",
-    )

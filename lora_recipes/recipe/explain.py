@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import groupby
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Rule
@@ -28,22 +29,17 @@ def explain(name: str | None = None) -> str:
         near = did_you_mean(
             name, [*keys, *section_texts()], "`lora-recipes explain` lists all keys"
         )
-        raise UserError(
-            Problem(
-                what=f"{name} is not a key",
-                allowed="a dotted key, such as lora.rank, or a section, such as lora",
-                fix=f"did you mean {' or '.join(leaves)}?" if leaves else near,
-            )
+        raise UserError.of(
+            what=f"{name} is not a key",
+            allowed="a dotted key, such as lora.rank, or a section, such as lora",
+            fix=f"did you mean {' or '.join(leaves)}?" if leaves else near,
         )
     chosen = [key for key in keys if name is None or key == name or key.startswith(f"{name}.")]
     texts = []
-    section = ""
-    for key in chosen:
-        if name != key and key.rpartition(".")[0] != section:
-            section = key.rpartition(".")[0]
-            if section:
-                texts.append(f"{section}: {section_texts()[section]}")
-        texts.append(_about(keys[key]))
+    for section, inside in groupby(chosen, lambda key: key.rpartition(".")[0]):
+        if section and name not in keys:
+            texts.append(f"{section}: {section_texts()[section]}")
+        texts += [_about(keys[key]) for key in inside]
     return "\n\n".join(texts)
 
 

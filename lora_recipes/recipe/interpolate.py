@@ -46,10 +46,10 @@ def interpolate(tree: dict[str, Any], within: Key = ()) -> tuple[dict[str, Any],
     unresolved = []
     for key, text in found:
         try:
-            _set(values, key, _select(config, key))
+            lookup(values, key[:-1])[key[-1]] = _select(config, key)
         except (OmegaConfBaseException, RecursionError) as error:
             unresolved.append(Unresolved(key, text, error))
-            _set(values, key, _REMOVED)
+            lookup(values, key[:-1])[key[-1]] = _REMOVED
     _drop_removed(values)
     return values, unresolved
 
@@ -99,12 +99,6 @@ def _select(tree: DictConfig, key: Key) -> Any:
     if isinstance(value, (DictConfig, ListConfig)):
         return OmegaConf.to_container(value, resolve=True)
     return value
-
-
-def _set(tree: Any, key: Key, value: Any) -> None:
-    for part in key[:-1]:
-        tree = tree[part]
-    tree[key[-1]] = value
 
 
 def _drop_removed(tree: Any) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.dump import scalar
 from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
+from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.params import FILE
 
 
@@ -50,16 +51,14 @@ def updated(text: str) -> Updated:
     end = "\r\n" if "\r\n" in body else "\n"
     body += end if body and not body.endswith("\n") else ""
     edit = _Edit(body, end)
-    edit.mapping(_yaml().compose(body), (), PARAMS_TOP, after=len(body))
+    edit.mapping(YAML(typ="safe", pure=True).compose(body), (), PARAMS_TOP, after=len(body))
     done = edit.done() if edit.changes else text.removeprefix(mark)
     if edit.aliases or not _says_the_same(body, done, edit):
-        raise UserError(
-            Problem(
-                where=FILE,
-                what="is written in a way that cannot be edited safely",
-                allowed="sections as mappings, without aliases",
-                fix=f"add what is missing yourself: {', '.join(edit.added)}",
-            )
+        raise UserError.of(
+            where=FILE,
+            what="is written in a way that cannot be edited safely",
+            allowed="sections as mappings, without aliases",
+            fix=f"add what is missing yourself: {', '.join(edit.added)}",
         )
     return Updated(mark + done, tuple(edit.added), tuple(edit.removed), tuple(edit.unknown))
 
@@ -206,20 +205,16 @@ def _says_nothing(node: Any) -> bool:
 def _says_the_same(before: str, after: str, edit: _Edit) -> bool:
     """Whether only what was added and removed tells two texts apart."""
     try:
-        old, new = (_yaml().load(text) or {} for text in (before, after))
+        old, new = (YAML(typ="safe", pure=True).load(text) or {} for text in (before, after))
     except YAMLError:
         return False
     for tree, names in ((old, edit.removed), (new, edit.added)):
         for name in names:
-            _take_out(tree, name.split("."))
+            *sections, leaf = name.split(".")
+            section = lookup(tree, tuple(sections))
+            if isinstance(section, dict):
+                section.pop(leaf, None)
     return bool(_filled(old) == _filled(new))
-
-
-def _take_out(tree: Any, key: list[str]) -> None:
-    for part in key[:-1]:
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    if isinstance(tree, dict):
-        tree.pop(key[-1], None)
 
 
 def _filled(tree: Any) -> Any:
@@ -228,7 +223,3 @@ def _filled(tree: Any) -> Any:
         return copy.deepcopy(tree)
     inner = {name: _filled(value) for name, value in tree.items()}
     return {name: value for name, value in inner.items() if value not in (None, {})}
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)

@@ -39,7 +39,13 @@ def chain(root: Path, name: str, where: Place | str = "", asked: str = "") -> li
     names: list[str] = []
     while name != "none":
         if name in names:
-            raise UserError(_loop(where, asked, [*names, name]))
+            ring = [*names[names.index(name) :], name]
+            raise UserError.of(
+                where=where,
+                what=f"{asked} closes a ring: {' → '.join(ring)}",
+                allowed="a recipe that does not extend this one, directly or through others",
+                fix="remove one of these `extends`",
+            )
         source = _read(root, name, where, asked)
         sources.append(source)
         names.append(name)
@@ -64,24 +70,10 @@ def in_file_order(problems: list[Problem], sources: list[Source]) -> list[Proble
 def _read(root: Path, name: str, where: Place | str, asked: str) -> Source:
     known = recipe_names(root)
     if name not in known:
-        raise UserError(
-            Problem(
-                where=where,
-                what=asked or f"there is no recipe {name}",
-                allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
-                fix=did_you_mean(
-                    name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"
-                ),
-            )
+        raise UserError.of(
+            where=where,
+            what=asked or f"there is no recipe {name}",
+            allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
+            fix=did_you_mean(name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"),
         )
     return yamlfile.read(recipe_path(root, name), f"{FOLDER}/{name}.yaml")
-
-
-def _loop(where: Place | str, asked: str, names: list[str]) -> Problem:
-    ring = names[names.index(names[-1]) :]
-    return Problem(
-        where=where,
-        what=f"{asked} closes a ring: {' → '.join(ring)}",
-        allowed="a recipe that does not extend this one, directly or through others",
-        fix="remove one of these `extends`",
-    )

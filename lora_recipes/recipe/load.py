@@ -10,8 +10,7 @@ from typing import Any
 from lora_recipes.errors import Place, Problem, UserError
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.fields import overridable_keys
-from lora_recipes.recipe.interpolate import lookup
-from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_names, recipe_path
+from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_path
 from lora_recipes.recipe.merge import Merged, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
 from lora_recipes.recipe.params import FILE as PARAMS
@@ -22,16 +21,7 @@ from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.structure import Checked, check_params, check_recipe
 from lora_recipes.recipe.values import outside_advised, validate, without
 from lora_recipes.recipe.yamlfile import Key, Source, dotted, names_only
-
-__all__ = [
-    "Loaded",
-    "Params",
-    "Resolved",
-    "load_recipe",
-    "recipe_names",
-    "resolve",
-    "validate_recipe",
-]
+from lora_recipes.tree import flat
 
 
 @dataclass(frozen=True)
@@ -222,12 +212,9 @@ def _stop_at(
 
 
 def _overridden(own: dict[str, Any], final: dict[str, Any]) -> dict[str, Any]:
-    keys = {name: tuple(name.split(".")) for name in overridable_keys()}
-    return {
-        name: lookup(own, key)
-        for name, key in keys.items()
-        if lookup(own, key) != lookup(final, key)
-    }
+    before, after = flat(own), flat(final)
+    keys = overridable_keys()
+    return {key: before.get(key) for key in keys if before.get(key) != after.get(key)}
 
 
 def _by_name(where: Callable[[Key], Place]) -> Callable[[str], Place]:

@@ -11,6 +11,7 @@ from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import every_key, recipe_keys
 from lora_recipes.recipe.interpolate import Unresolved, interpolate, lookup
 from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.structure import Checked
 from lora_recipes.recipe.yamlfile import Key, dotted, names_only
 
@@ -77,15 +78,8 @@ def _lay_over(tree: dict[str, Any], stronger: dict[str, Any]) -> None:
 
 
 def _defaults() -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key in recipe_keys().values():
-        if not key.required:
-            *sections, leaf = key.name.split(".")
-            place = tree
-            for section in sections:
-                place = place.setdefault(section, {})
-            place[leaf] = deepcopy(key.default)
-    return tree
+    keys = recipe_keys().values()
+    return nested({key.name: deepcopy(key.default) for key in keys if not key.required})
 
 
 def _problem(unresolved: Unresolved, where: Place | None) -> Problem:

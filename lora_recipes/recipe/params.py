@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.interpolate import interpolate
 from lora_recipes.recipe.sections.runtime import Runtime
@@ -35,10 +35,8 @@ def runtime(root: Path) -> Runtime:
 
 
 def _mistake(source: Source) -> UserError:
-    return UserError(
-        Problem(
-            where=source.where(("runtime",)),
-            what="runtime holds a mistake",
-            fix="run `lora-recipes validate`, which names it",
-        )
+    return UserError.of(
+        where=source.where(("runtime",)),
+        what="runtime holds a mistake",
+        fix="run `lora-recipes validate`, which names it",
     )

@@ -9,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.layers import chain, recipe_path
@@ -46,13 +46,11 @@ def pin(root: Path, recipe: str | None, manifest: str) -> Path:
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     edited = _edit(text.removeprefix(mark), manifest)
     if edited is None or _pinned(edited) != manifest:
-        raise UserError(
-            Problem(
-                where=shown,
-                what="dataset is written in a way that cannot be edited safely",
-                allowed="a mapping on lines of its own, without aliases",
-                fix=f"write it yourself: under `dataset:`, `  manifest: {manifest}`",
-            )
+        raise UserError.of(
+            where=shown,
+            what="dataset is written in a way that cannot be edited safely",
+            allowed="a mapping on lines of its own, without aliases",
+            fix=f"write it yourself: under `dataset:`, `  manifest: {manifest}`",
         )
     write_bytes(path, (mark + edited).encode("utf-8"))
     return path
@@ -61,7 +59,7 @@ def pin(root: Path, recipe: str | None, manifest: str) -> Path:
 def _edit(text: str, manifest: str) -> str | None:
     """The text with the hash in its place, or None where no place is safe."""
     end = "\r\n" if "\r\n" in text else "\n"
-    node = _yaml().compose(text)
+    node = YAML(typ="safe", pure=True).compose(text)
     dataset = _entry(node, "dataset")
     if dataset is None:
         gap = "" if not text or text.endswith("\n") else end
@@ -104,10 +102,6 @@ def _entry(node: Any, name: str) -> tuple[Any, Any] | None:
 
 def _pinned(text: str) -> Any:
     try:
-        return _yaml().load(text)["dataset"]["manifest"]
+        return YAML(typ="safe", pure=True).load(text)["dataset"]["manifest"]
     except (YAMLError, LookupError, TypeError):
         return None
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.pipeline import PARAMS as PARAMS_FILE
 from lora_recipes.pipeline import dvc_yaml
@@ -53,7 +54,14 @@ def generated(root: Path) -> dict[Path, str]:
     files = {PAGE: page(), SCHEMA: schema(), DVC: dvc_yaml()}
     if (root / PARAMS).is_file():
         yamlfile.read(root / PARAMS, str(PARAMS))
-        files[PARAMS] = _whole((root / PARAMS).read_bytes().decode("utf-8"))
+        done = updated((root / PARAMS).read_bytes().decode("utf-8"))
+        if done.unknown:
+            raise UserError.of(
+                where=str(PARAMS),
+                what=f"sets what is no key: {', '.join(done.unknown)}",
+                fix="remove these lines",
+            )
+        files[PARAMS] = done.text
     return files
 
 
@@ -75,13 +83,9 @@ def write(root: Path) -> None:
 def page() -> str:
     """The reference page, Markdown."""
     parts = [_INTRODUCTION]
-    section: str | None = None
-    for key in (recipe_keys() | runtime_keys()).values():
-        parent = key.name.rpartition(".")[0]
-        if parent != section:
-            section = parent
-            parts.append("\n".join(_section(section)))
-        parts.append("\n".join(_entry(key)))
+    keys = (recipe_keys() | runtime_keys()).values()
+    for section, inside in groupby(keys, lambda key: key.name.rpartition(".")[0]):
+        parts += ["\n".join(_section(section)), *("\n".join(_entry(key)) for key in inside)]
     parts.append("\n".join(_rules()))
     return "\n".join(parts)
 
@@ -95,20 +99,6 @@ def schema() -> str:
             definition["properties"][name] = _or_interpolated(field)
     tree["title"] = "A recipe"
     return json.dumps(tree, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def _whole(text: str) -> str:
-    """params.yaml with every key."""
-    done = updated(text)
-    if done.unknown:
-        raise UserError(
-            Problem(
-                where=str(PARAMS),
-                what=f"sets what is no key: {', '.join(done.unknown)}",
-                fix="remove these lines",
-            )
-        )
-    return done.text
 
 
 def _section(name: str) -> Iterator[str]:
@@ -164,10 +154,9 @@ def _or_interpolated(field: dict[str, Any]) -> dict[str, Any]:
     """A field that may also be `${section.key}`, which an editor should not mark as wrong."""
     if "$ref" in field or (field.get("type") == "string" and "pattern" not in field):
         return field
-    kept: dict[str, Any] = {}
-    for name in ("description", "default"):
-        if name in field:
-            kept[name] = field.pop(name)
+    kept: dict[str, Any] = {
+        name: field.pop(name) for name in ("description", "default") if name in field
+    }
     return {"anyOf": [field, {"pattern": r"\$\{", "type": "string"}], **kept}
 
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe import belonging, rules_base, rules_data, rules_train
 from lora_recipes.recipe.fields import show
-from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.rule import Finding, Level, Moment, Rule
 from lora_recipes.recipe.values import value_of
 from lora_recipes.recipe.yamlfile import Key, dotted
 
+_DECLARED = [*vars(rules_base).values(), *vars(rules_data).values(), *vars(rules_train).values()]
+
 RULES: tuple[Rule, ...] = tuple(
     sorted(
-        (
-            *belonging.rules(),
-            *(
-                item
-                for module in (rules_base, rules_data, rules_train)
-                for item in vars(module).values()
-                if isinstance(item, Rule)
-            ),
-        ),
+        [*belonging.rules(), *(it for it in _DECLARED if isinstance(it, Rule))],
         key=lambda rule: rule.id,
     )
 )
@@ -59,9 +52,8 @@ def broken(
         if any(rule.touches(key) for key in bad):
             continue
         for finding in rule.check(recipe, root):
-            name = finding.key.split(".")
+            key: Key = tuple(finding.key.split("."))
             value = value_of(recipe, finding.key)
-            key: Key = tuple(name)
             if finding.position is not None:
                 key, value = (*key, finding.position), value[finding.position]
             place = where(key) or _nearest_place(rule, finding, where)
@@ -73,21 +65,6 @@ def broken(
                 allowed=finding.allowed,
                 fix=finding.fix,
             )
-
-
-def for_images(
-    recipe: Recipe,
-    repeats: Sequence[int],
-    where: Callable[[str], Place | str] = lambda key: "",
-) -> list[Problem]:
-    """What is wrong with a recipe for these images.
-
-    Args:
-        recipe: a valid recipe.
-        repeats: [images] how often each one's own folder repeats it, mostly 1.
-        where: finds the place of a dotted key.
-    """
-    return problems_for_images(recipe.train, repeats, where)
 
 
 def _nearest_place(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, remove_temporaries
 from lora_recipes.pipeline import USE_THE_BASE
 from lora_recipes.recipe.resolved import read_section, read_value
@@ -58,13 +58,11 @@ def check_base(root: Path) -> None:
     found = identity(located, own_folder(root) / "hashes.json")
     resolved = read_value(root, "base_identity")
     if found != resolved:
-        raise UserError(
-            Problem(
-                where="resolved.yaml",
-                what=f"base.model = {base.model}: its files are {found} now, but the recipe was "
-                f"resolved with {resolved}",
-                fix="if you changed the base on purpose: "
-                "`dvc repro --force --single-item resolve`, then `dvc repro`; "
-                "else put the old files back",
-            )
+        raise UserError.of(
+            where="resolved.yaml",
+            what=f"base.model = {base.model}: its files are {found} now, but the recipe was "
+            f"resolved with {resolved}",
+            fix="if you changed the base on purpose: "
+            "`dvc repro --force --single-item resolve`, then `dvc repro`; "
+            "else put the old files back",
         )

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from lora_recipes.hashing import digest
 from lora_recipes.recipe.fields import belongings, every_key, overridable_keys, plain_value
 from lora_recipes.recipe.identity import is_off, present, restored
-from lora_recipes.recipe.load import load_recipe, recipe_names
+from lora_recipes.recipe.layers import recipe_names
+from lora_recipes.recipe.load import load_recipe
 from lora_recipes.recipe.model import SECTIONS, Recipe, plain
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare

@@ -6,7 +6,8 @@ import pytest
 
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import recipe_keys
-from lora_recipes.recipe.load import load_recipe, recipe_names, resolve, validate_recipe
+from lora_recipes.recipe.layers import recipe_names
+from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
 from lora_recipes.recipe.model import Recipe, plain
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.train import Train

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lora_recipes.recipe.load import load_recipe, recipe_names
+from lora_recipes.recipe.layers import recipe_names
+from lora_recipes.recipe.load import load_recipe
 from lora_recipes.recipe.values import value_of
 
 ROOT = Path(__file__).parent.parent.parent

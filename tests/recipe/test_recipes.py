@@ -14,7 +14,8 @@ from lora_recipes.plan.memory import ACTIVATIONS, estimate
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.recipe import reference
 from lora_recipes.recipe.fields import overridable_keys, runtime_keys
-from lora_recipes.recipe.load import load_recipe, recipe_names
+from lora_recipes.recipe.layers import recipe_names
+from lora_recipes.recipe.load import load_recipe
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.train import Train

@@ -14,8 +14,9 @@ from lora_recipes.recipe.fields import (
     section_texts,
     show,
 )
+from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
-from lora_recipes.recipe.rules import RULES, for_images
+from lora_recipes.recipe.rules import RULES
 from tests.recipe.conftest import message
 from tests.recipe.keys import ROWS
 
@@ -418,29 +419,29 @@ def test_a_rule_is_reported_where_another_of_its_keys_is_set(project):
 def test_too_few_samples_for_one_step_are_told_once_images_are_counted(project):
     project.recipe("train: {repeats: 1, gradient_accumulation: 8}\n")
     loaded = load_recipe(project.root, "mine")
-    assert "\n".join(map(str, for_images(loaded.recipe, [1] * 5, loaded.where))) == (
+    assert "\n".join(map(str, problems_for_images(loaded.recipe.train, [1] * 5, loaded.where))) == (
         "recipes/mine.yaml:5: zero full optimizer steps: 5 images × 1 repeats × 1 epochs = 5 "
         "samples\n"
         "  allowed: at least batch_size 1 × gradient_accumulation 8 = 8 samples\n"
         "  fix:     raise train.repeats or train.epochs, or lower train.gradient_accumulation"
     )
-    assert for_images(loaded.recipe, [1] * 8, loaded.where) == []
+    assert problems_for_images(loaded.recipe.train, [1] * 8, loaded.where) == []
 
 
 def test_a_warmup_longer_than_the_training_is_told_once_images_are_counted(project):
     project.recipe("train: {scheduler: linear, warmup_steps: 100}\n")
     loaded = load_recipe(project.root, "mine")
-    assert "\n".join(map(str, for_images(loaded.recipe, [1] * 5, loaded.where))) == (
+    assert "\n".join(map(str, problems_for_images(loaded.recipe.train, [1] * 5, loaded.where))) == (
         "recipes/mine.yaml:5: train.warmup_steps = 100 with 5 images\n"
         "  allowed: fewer than the training's 100 steps\n"
         "  fix:     lower train.warmup_steps, or train longer"
     )
-    assert for_images(loaded.recipe, [1] * 6, loaded.where) == []
+    assert problems_for_images(loaded.recipe.train, [1] * 6, loaded.where) == []
 
 
 def test_snapshots_that_fall_on_one_step_are_told_once_images_are_counted(project):
     project.recipe("train: {repeats: 1, gradient_accumulation: 1, snapshots: [0.1, 0.5]}\n")
     loaded = load_recipe(project.root, "mine")
-    [problem] = for_images(loaded.recipe, [1] * 3, loaded.where)
+    [problem] = problems_for_images(loaded.recipe.train, [1] * 3, loaded.where)
     assert problem.what == "train.snapshots = [0.1, 0.5] with 3 images"
-    assert for_images(loaded.recipe, [1] * 10, loaded.where) == []
+    assert problems_for_images(loaded.recipe.train, [1] * 10, loaded.where) == []
