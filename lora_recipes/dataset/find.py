@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 
@@ -79,8 +80,8 @@ def find(folder: Path, dataset: Dataset) -> Found:
     Hidden files and folders are left out. Files may be links (DVC makes such), folders may not.
 
     Raises:
-        UserError: no such folder, no pictures, a role's sub-folder is missing or empty, or names
-            that cannot stand in a manifest.
+        UserError: no such folder, no pictures, a role's sub-folder is missing or empty or not
+            declared, or names that cannot stand in a manifest.
     """
     problems = folder_problems(folder) or _role_problems(dataset)
     if problems:
@@ -91,7 +92,8 @@ def find(folder: Path, dataset: Dataset) -> Found:
     found = Found()
     for entry in sorted(entries, key=lambda entry: entry.path):
         _kind(found, entry).append(entry)
-    problems = _empty_roles(folder, dataset, found)
+    trained = [entry.path for entry in found.images if entry.role == TRAIN]
+    problems = _empty_roles(folder, dataset, found) + undeclared(shown(folder), trained, dataset)
     if problems:
         raise UserError(problems)
     return found

@@ -183,6 +183,69 @@ def test_one_folder_cannot_have_two_roles(folder):
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "heldout",
+            {},
+            "data/heldout: 1 picture would be trained on\n"
+            "  fix:     set dataset.heldout: heldout, or rename the folder",
+        ),
+        (
+            "Held-Out",
+            {"heldout": "test"},
+            "data/Held-Out: 1 picture would be trained on\n"
+            "  fix:     move its pictures into data/test, which is dataset.heldout, or rename the "
+            "folder",
+        ),
+        (
+            "others",
+            {},
+            "data/others: 1 picture would be trained on\n"
+            "  fix:     set dataset.control: others, or rename the folder",
+        ),
+        (
+            "day 1/control",
+            {},
+            "data/day 1/control: 1 picture would be trained on\n"
+            "  fix:     move the folder to data/control and set dataset.control: control, or "
+            "rename the folder",
+        ),
+        (
+            "reg/1_dog",
+            {},
+            "data/reg: 1 picture would be trained on, but its name means regularization images, "
+            "which do not exist here yet\n"
+            "  fix:     move the folder out of the data folder; to measure what is forgotten, keep "
+            "it and set dataset.control: reg",
+        ),
+        (
+            "regularization",
+            {"control": "test"},
+            "data/regularization: 1 picture would be trained on, but its name means "
+            "regularization images, which do not exist here yet\n"
+            "  fix:     move the folder out of the data folder, or its pictures into data/test to "
+            "measure what is forgotten",
+        ),
+    ],
+)
+def test_folders_that_are_meant_for_something_else_are_not_trained_on(
+    folder, name, settings, message
+):
+    for path in ("a.png", "test/b.png", f"{name}/c.png"):
+        put(folder, path)
+    assert error(folder, **settings) == message
+
+
+def test_declared_folders_and_files_of_such_names_are_fine(folder):
+    for path in ("a.png", "heldout/b.png", "reg/c.png", "others.png", "regional/d.png"):
+        put(folder, path)
+    assert [role for _, role in images(folder, heldout="heldout", control="reg")] == [
+        "train", "heldout", "train", "control", "train",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("path", "expected"),
     [
         ("a.png", None),
