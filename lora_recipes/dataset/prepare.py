@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
-from lora_recipes.dataset.find import folder_problems, shown, walk
+from lora_recipes.dataset.find import folder_problems, shown
 from lora_recipes.dataset.geometry import (
     Placement,
     Size,
@@ -31,6 +31,7 @@ from lora_recipes.dataset.geometry import (
 from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
@@ -165,10 +166,13 @@ def _area(size: Size) -> int:
 
 def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     """The listed files on this disk, however it spells their accents."""
-    if problems := folder_problems(folder):
+    problems = folder_problems(folder)
+    if problems:
         raise UserError(problems)
-    files = dict(walk(folder))
+    files = dict(walk(folder, shown(folder), problems))
     missing = [picture.path for picture in pictures if picture.path not in files]
+    if missing and problems:
+        raise UserError(problems)
     if missing:
         raise UserError(
             Problem(
