@@ -33,6 +33,10 @@ CAPTION = frozenset({".txt", ".caption"})
 METADATA = "metadata.jsonl"
 OTHER_METADATA = frozenset({"metadata.csv", "metadata.parquet"})
 
+LONGEST_PATH = 2048
+"""Bytes of a picture's path in the data folder. It has to fit below `build/images` as well, where
+a system may allow 4,096 in all."""
+
 REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
 
@@ -175,6 +179,13 @@ def _name_problem(folder: Path, path: str, twin: DataFile | None) -> Problem | N
     where = printable(f"{shown(folder)}/{path}")
     if where != f"{shown(folder)}/{path}":
         return Problem(where=where, what="its name is not UTF-8", fix="rename the file")
+    if (size := len(path.encode())) > LONGEST_PATH:
+        return Problem(
+            where=where,
+            what=f"its path in the data folder has {size:,} bytes",
+            allowed=f"at most {LONGEST_PATH:,}",
+            fix="shorten the names of its folders",
+        )
     if twin is not None:
         return Problem(
             where=where,

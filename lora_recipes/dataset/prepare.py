@@ -8,7 +8,9 @@ one (41 photos; median 52, worst 38).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,9 @@ from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
+
+LONGEST_NAME = 255 - len("..x2b_81k0.tmp")
+"""Bytes of a file's name that leave room for what it is called until it is complete."""
 
 
 def prepare(
@@ -111,12 +116,20 @@ def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Ima
 def _entry(listed: ListedPicture, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
     return {
         "path": listed.path,
-        "file": f"{listed.path}.png",
+        "file": _file(listed.path),
         "pixels": pixel_hash(prepared),
         "original_size": [listed.width, listed.height],
         "crop": [placement.top, placement.left],
         "size": list(prepared.size),
     }
+
+
+def _file(path: str) -> str:
+    """What the training picture of a picture is called. Others never end in 32 digits and .png."""
+    folder, name = posixpath.split(path)
+    if len(f"{name}.png".encode()) <= LONGEST_NAME:
+        return f"{path}.png"
+    return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ".png")
 
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:

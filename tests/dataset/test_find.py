@@ -189,6 +189,17 @@ def test_a_sub_folder_that_cannot_be_read_is_an_error(folder, monkeypatch, numbe
     )
 
 
+def test_a_path_that_would_not_fit_below_build_is_an_error(folder):
+    put(folder, "a.png")
+    path = "/".join(["d" * 250] * 9 + ["a.png"])
+    put(folder, path)
+    assert error(folder) == (
+        f"data/{path}: its path in the data folder has 2,264 bytes\n"
+        "  allowed: at most 2,048\n"
+        "  fix:     shorten the names of its folders"
+    )
+
+
 def test_very_many_folders_inside_one_another_are_an_error(folder):
     put(folder, "a.png")
     place = os.open(folder, os.O_RDONLY)
