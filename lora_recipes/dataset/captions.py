@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,8 +18,18 @@ from pathlib import Path, PurePosixPath
 from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
 from lora_recipes.dataset.roles import CONTROL
 from lora_recipes.errors import Problem
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
+from lora_recipes.text import counted
+
+LONGEST_CAPTION, LONGEST_METADATA = 2**20, 256 * 2**20
+"""Bytes of a file that are read; a longer one is refused."""
+
+SAVE_AS_UTF8 = "save it as UTF-8 in your editor"
+
+TOLD = 20
+"""Wrong lines of one file that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +125,26 @@ def _by_stem(entries: Iterable[DataFile]) -> dict[str, list[DataFile]]:
 
 def _read(folder: Path, entry: DataFile) -> tuple[str, Problem | None]:
     """A whole text file; a byte order mark is no part of it."""
+    where = f"{shown(folder)}/{entry.path}"
+    most = LONGEST_METADATA if entry.suffix == ".jsonl" else LONGEST_CAPTION
     try:
-        return entry.file.read_bytes().decode("utf-8-sig"), None
+        with entry.file.open("rb") as file:
+            data = file.read(most + 1)
+        text = data.decode("utf-8-sig") if len(data) <= most else ""
     except OSError as error:
         what, fix = f"cannot be read: {error.strerror}", "make the file readable"
     except UnicodeDecodeError as error:
         what = f"is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}"
-        fix = "save it as UTF-8 in your editor"
-    return "", Problem(where=f"{shown(folder)}/{entry.path}", what=what, fix=fix)
+        fix = SAVE_AS_UTF8
+    else:
+        if len(data) <= most and "\0" not in text:
+            return text, None
+        what = f"has more than {most:,} bytes and was not read"
+        fix = "move it out of the data folder, or cut it"
+        if text:
+            where += f":{text[: text.index(chr(0))].count(chr(10)) + 1}"
+            what, fix = "holds a NUL, as text in UTF-16 does", SAVE_AS_UTF8
+    return "", Problem(where=where, what=what, fix=fix)
 
 
 def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
@@ -133,6 +156,7 @@ def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
         text, problem = _read(folder, entry)
         if problem is not None:
             problems.append(problem)
+        wrong: list[Problem] = []
         for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue
@@ -142,21 +166,32 @@ def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
                 path = posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), name))
                 if path not in known:
                     raise _BadLineError(
-                        f"file_name = {name}: no such picture",
+                        f"file_name = {brief(name)}: no such picture",
                         f"name a picture as seen from {PurePosixPath(entry.path).name}'s folder, "
                         "or delete the line",
                     )
                 if path in own:
                     raise _BadLineError(
-                        f"file_name = {name}: {own[path][1]} has a caption for it too",
+                        f"file_name = {brief(name)}: {own[path][1]} has a caption for it too",
                         "keep one of the lines",
                     )
                 own[path] = (tidy(caption), place)
             except _BadLineError as error:
-                problems.append(
+                wrong.append(
                     Problem(where=f"{shown(folder)}/{place}", what=error.what, fix=error.fix)
                 )
+        problems += _first_of(wrong, f"{shown(folder)}/{entry.path}")
     return own, problems
+
+
+def _first_of(wrong: list[Problem], where: str) -> list[Problem]:
+    """The first problems of a file, and how many more there are."""
+    rest = len(wrong) - TOLD
+    if rest <= 0:
+        return wrong
+    more = f"{counted(rest, 'more line is', 'more lines are')} wrong"
+    fix = "correct those above first; the others often have the same mistake"
+    return [*wrong[:TOLD], Problem(where=where, what=more, fix=fix)]
 
 
 class _BadLineError(Exception):
@@ -170,6 +205,8 @@ def _metadata_line(line: str) -> tuple[str, str]:
     example = '{"file_name": "a.png", "text": "a caption"}'
     try:
         value = json.loads(line)
+    except RecursionError as error:
+        raise _BadLineError("is nested too deeply", f"write lines like {example}") from error
     except ValueError as error:
         raise _BadLineError(f"is not JSON: {error}", f"write lines like {example}") from error
     if not isinstance(value, dict):
@@ -178,6 +215,11 @@ def _metadata_line(line: str) -> tuple[str, str]:
         if not isinstance(value.get(key), str):
             what = f"{key} is not a text" if key in value else f"has no {key}"
             raise _BadLineError(what, f"write lines like {example}")
+        if half := re.search("[\ud800-\udfff]", value[key]):
+            what = f"{key} holds half of a character, \\u{ord(half[0]):x}"
+            raise _BadLineError(what, "write the line again")
+        if "\0" in value[key]:
+            raise _BadLineError(f"{key} holds a NUL, \\u0000", "write the line again")
     return unicodedata.normalize("NFC", value["file_name"]), value["text"]
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lora_recipes.dataset import limits
 from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
 from lora_recipes.dataset.find import SUFFIXES
 
 MAX_PIXELS = 178_956_970
-"""No larger picture is decoded: 512 MiB as RGB. The limit at which Pillow sees a bomb."""
+"""No larger picture is decoded, in any format. The limit at which Pillow sees a bomb."""
 
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 128)}
 
-ORIENTATION = 0x0112
 SIDEWAYS = range(5, 9)
 """The EXIF orientations that swap width and height."""
+
+STRIP = 64
+"""Rows of a picture that are hashed at once."""
 
 BITS_PER_SAMPLE = 258
 EIGHT, SIXTEEN = 8, 16
@@ -142,7 +145,9 @@ def pixel_hash(image: Image.Image) -> str:
     """`sha256:…` of an RGB picture's size and pixels."""
     assert image.mode == "RGB"
     hasher = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
-    hasher.update(image.tobytes())
+    for top in range(0, image.height, STRIP):  # the whole would be in memory twice more
+        strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        hasher.update(strip.tobytes())
     return "sha256:" + hasher.hexdigest()
 
 
@@ -169,7 +174,8 @@ def known_format(data: bytes, suffix: str) -> str:
 def _open(data: bytes, name: str) -> Image.Image:
     """Read the header only, and refuse by it what is too large to decode."""
     try:
-        image = Image.open(io.BytesIO(data), formats=[name])
+        content = limits.without_text(data) if name == "PNG" else data
+        image = Image.open(io.BytesIO(content), formats=[name])
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
     except Image.DecompressionBombError as error:
@@ -178,13 +184,33 @@ def _open(data: bytes, name: str) -> Image.Image:
         ) from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise _damaged(name, error) from error
+    _check_cost(image, data, name)
     return image
+
+
+def _check_cost(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse by its header what takes too much memory or time to decode."""
+    try:
+        needed = image.width * image.height * limits.bytes_per_pixel(image)
+    except Exception as error:  # of damaged EXIF
+        raise _damaged(name, error) from error
+    if needed > limits.MEMORY:
+        raise Unreadable(
+            f"would take about {needed // 2**20:,} MiB of memory and was not decoded; the most is "
+            f"{limits.MEMORY // 2**20} MiB",
+            "scale it down, or save it as a JPEG, which takes less",
+        )
+    if name == "JPEG" and (scans := limits.scans(data)) > limits.MOST_SCANS:
+        raise Unreadable(
+            f"has {scans:,} scans and was not decoded; the most is {limits.MOST_SCANS}",
+            "save it again as an ordinary JPEG",
+        )
 
 
 def _load(image: Image.Image, name: str) -> int:
     """Decode the pixels; the EXIF orientation, 1 to 8 (TIFF is turned in here)."""
     try:
-        orientation = image.getexif().get(ORIENTATION)
+        orientation = image.getexif().get(limits.ORIENTATION)
         image.load()
     except Exception as error:  # as above
         raise _damaged(name, error) from error
@@ -195,6 +221,12 @@ def _damaged(name: str, error: Exception) -> Unreadable:
     detail = str(error).strip().rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         detail = "its header makes no sense"
+    if limits.TOO_LONG in detail:
+        most = limits.LONGEST_PROFILE // 2**20
+        return Unreadable(
+            f"has a colour profile or text of more than {most} MiB, which is not read",
+            "save it again without metadata",
+        )
     return Unreadable(
         f"is a damaged {name} ({detail})", "copy it again from where it came, or delete it"
     )
@@ -232,8 +264,12 @@ def _opaque_rgb(
     try:
         ImageOps.exif_transpose(image, in_place=True)
         rgb, alpha = to_rgb(image, image.info.get("icc_profile"), notes)
+        if rgb.mode != "RGB":
+            raise Unusable("has a palette that is missing or makes no sense")
     except Unusable as error:
         raise Unreadable(str(error), "save it as an ordinary 8-bit RGB picture") from error
+    except Exception as error:  # as above
+        raise _damaged(str(image.format), error) from error
     if alpha is None:
         return rgb
     notes.append("partly transparent, where prepare.background shows")

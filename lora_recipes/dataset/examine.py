@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from lora_recipes.dataset import colour, decode
+from lora_recipes.dataset import colour, decode, limits
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
 from lora_recipes.dataset.find import UNREAD, DataFile, shown
@@ -197,7 +197,8 @@ def _gradients(image: Image.Image) -> str:
 
 def version() -> str:
     """Of the cached facts: another Pillow or other code here may see something else in a file."""
-    sources = (Path(module).read_bytes() for module in (colour.__file__, decode.__file__, __file__))
+    modules = (colour.__file__, decode.__file__, limits.__file__, __file__)
+    sources = (Path(module).read_bytes() for module in modules)
     return f"{PIL.__version__} {sha256_bytes(b''.join(sources))}"
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.undeclared import undeclared
+from lora_recipes.dataset.walk import printable, walk
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 
@@ -33,6 +32,10 @@ UNREAD = frozenset({".gif", ".heic", ".heif", ".hif", ".jxl", ".jp2"})
 CAPTION = frozenset({".txt", ".caption"})
 METADATA = "metadata.jsonl"
 OTHER_METADATA = frozenset({"metadata.csv", "metadata.parquet"})
+
+LONGEST_PATH = 2048
+"""Bytes of a picture's path in the data folder. It has to fit below `build/images` as well, where
+a system may allow 4,096 in all."""
 
 REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
@@ -76,11 +79,13 @@ class Found:
 def find(folder: Path, dataset: Dataset) -> Found:
     """Sort the files of a data folder into pictures, captions and others.
 
-    Hidden files and folders are left out. Files may be links (DVC makes such), folders may not.
+    Hidden files and folders are left out, and what a NAS makes for itself. Files may be links into
+    DVC's cache or within the project, folders may not.
 
     Raises:
-        UserError: no such folder, no pictures, a role's sub-folder is missing or empty, or names
-            that cannot stand in a manifest.
+        UserError: no such folder, no pictures, a role's sub-folder is missing or empty or not
+            declared, names that cannot stand in a manifest, links that lead elsewhere, what is no
+            ordinary file or cannot be read.
     """
     problems = folder_problems(folder) or _role_problems(dataset)
     if problems:
@@ -91,7 +96,8 @@ def find(folder: Path, dataset: Dataset) -> Found:
     found = Found()
     for entry in sorted(entries, key=lambda entry: entry.path):
         _kind(found, entry).append(entry)
-    problems = _empty_roles(folder, dataset, found)
+    trained = [entry.path for entry in found.images if entry.role == TRAIN]
+    problems = _empty_roles(folder, dataset, found) + undeclared(shown(folder), trained, dataset)
     if problems:
         raise UserError(problems)
     return found
@@ -110,27 +116,6 @@ def shown(path: Path) -> str:
     """A path as the user would write it: relative where it lies below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(manifest path, file) of everything in a folder that is not hidden, in no order."""
-    for path, item in _scan(folder):
-        yield path, Path(item.path)
-
-
-def _scan(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """As `walk`, with what the folder itself tells of a file: whether it is a link costs nothing.
-
-    A folder that may not be read is empty.
-    """
-    with contextlib.suppress(OSError), os.scandir(folder) as items:
-        for item in items:
-            if item.name.startswith("."):
-                continue
-            if item.is_dir(follow_symlinks=False):
-                yield from _scan(folder / item.name, f"{prefix}{item.name}/")
-            else:
-                yield unicodedata.normalize("NFC", prefix + item.name), item
 
 
 def role_of(path: str, dataset: Dataset) -> str:
@@ -180,38 +165,32 @@ def _role_problems(dataset: Dataset) -> list[Problem]:
 
 def _entries(folder: Path, dataset: Dataset) -> tuple[list[DataFile], list[Problem]]:
     entries: dict[str, DataFile] = {}
-    problems = []
-    for path, item in sorted(_scan(folder), key=lambda found: (found[0], found[1].path)):
-        problem = _name_problem(folder, path, item, entries.get(path))
+    problems: list[Problem] = []
+    for path, file in sorted(walk(folder, shown(folder), problems)):
+        problem = _name_problem(folder, path, entries.get(path))
         if problem:
             problems.append(problem)
         else:
-            entries[path] = DataFile(path, Path(item.path), role_of(path, dataset))
-    return list(entries.values()), problems
+            entries[path] = DataFile(path, file, role_of(path, dataset))
+    return list(entries.values()), sorted(problems, key=lambda problem: str(problem.where))
 
 
-def _name_problem(
-    folder: Path, path: str, item: os.DirEntry[str], twin: DataFile | None
-) -> Problem | None:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        escaped = path.encode("utf-8", "backslashreplace").decode()
+def _name_problem(folder: Path, path: str, twin: DataFile | None) -> Problem | None:
+    where = printable(f"{shown(folder)}/{path}")
+    if where != f"{shown(folder)}/{path}":
+        return Problem(where=where, what="its name is not UTF-8", fix="rename the file")
+    if (size := len(path.encode())) > LONGEST_PATH:
         return Problem(
-            where=f"{shown(folder)}/{escaped}", what="its name is not UTF-8", fix="rename the file"
+            where=where,
+            what=f"its path in the data folder has {size:,} bytes",
+            allowed=f"at most {LONGEST_PATH:,}",
+            fix="shorten the names of its folders",
         )
     if twin is not None:
         return Problem(
-            where=f"{shown(folder)}/{path}",
+            where=where,
             what="two files have this name, spelled with different Unicode accents",
             fix="rename one of them",
-        )
-    if item.is_symlink() and not item.is_file():
-        what = "is a link to a folder" if item.is_dir() else "is a link that leads nowhere"
-        return Problem(
-            where=f"{shown(folder)}/{path}",
-            what=what,
-            fix="put the files themselves there (`dvc checkout` restores those that DVC tracks)",
         )
     return None
 

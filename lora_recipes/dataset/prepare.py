@@ -8,7 +8,9 @@ one (41 photos; median 52, worst 38).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
-from lora_recipes.dataset.find import folder_problems, shown, walk
+from lora_recipes.dataset.find import folder_problems, shown
 from lora_recipes.dataset.geometry import (
     Placement,
     Size,
@@ -31,11 +33,15 @@ from lora_recipes.dataset.geometry import (
 from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
+
+LONGEST_NAME = 255 - len("..x2b_81k0.tmp")
+"""Bytes of a file's name that leave room for what it is called until it is complete."""
 
 
 def prepare(
@@ -110,12 +116,20 @@ def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Ima
 def _entry(listed: ListedPicture, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
     return {
         "path": listed.path,
-        "file": f"{listed.path}.png",
+        "file": _file(listed.path),
         "pixels": pixel_hash(prepared),
         "original_size": [listed.width, listed.height],
         "crop": [placement.top, placement.left],
         "size": list(prepared.size),
     }
+
+
+def _file(path: str) -> str:
+    """What the training picture of a picture is called. Others never end in 32 digits and .png."""
+    folder, name = posixpath.split(path)
+    if len(f"{name}.png".encode()) <= LONGEST_NAME:
+        return f"{path}.png"
+    return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ".png")
 
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
@@ -165,10 +179,13 @@ def _area(size: Size) -> int:
 
 def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     """The listed files on this disk, however it spells their accents."""
-    if problems := folder_problems(folder):
+    problems = folder_problems(folder)
+    if problems:
         raise UserError(problems)
-    files = dict(walk(folder))
+    files = dict(walk(folder, shown(folder), problems))
     missing = [picture.path for picture in pictures if picture.path not in files]
+    if missing and problems:
+        raise UserError(problems)
     if missing:
         raise UserError(
             Problem(

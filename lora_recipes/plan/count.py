@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_recipes.dataset.find import READ, folder_repeats, role_of, walk
+from lora_recipes.dataset.find import READ, folder_repeats, role_of
 from lora_recipes.dataset.roles import TRAIN
+from lora_recipes.dataset.walk import walk
 from lora_recipes.recipe.sections.dataset import Dataset
 
 
@@ -24,7 +25,7 @@ def repeats_by_name(folder: Path, dataset: Dataset) -> list[int] | None:
         return None
     named = [
         folder_repeats(path)
-        for path, file in walk(folder)
+        for path, file in walk(folder, "", [])
         if file.suffix.lower() in READ and role_of(path, dataset) == TRAIN
     ]
     return [found[0] if found else 1 for found in named]

@@ -106,6 +106,9 @@ def names_only(key: Key) -> tuple[str, ...]:
 
 
 def _text(path: Path, shown: str) -> str:
+    if path.exists() and not path.is_file():
+        what, fix = "is not an ordinary file", "put the file itself there"
+        raise UserError(_unreadable(Place(shown), what, fix))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:

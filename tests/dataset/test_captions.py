@@ -199,6 +199,63 @@ def test_a_bad_line_of_metadata_is_named(folder, line, what, fix):
         assert errors(folder) == f"data/metadata.jsonl:2: {what}\n  fix:     {fix}"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_a_caption_in_utf16_without_a_mark_is_named(folder, encoding):
+    put(folder, "a.png")
+    put(folder, "a.txt", "rex dog".encode(encoding))
+    assert errors(folder) == (
+        "data/a.txt:1: holds a NUL, as text in UTF-16 does\n"
+        "  fix:     save it as UTF-8 in your editor"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (
+            r'{"file_name": "a.png", "text": "rex \ud83d"}',
+            r"text holds half of a character, \ud83d",
+        ),
+        (r'{"file_name": "\udc00", "text": "rex"}', r"file_name holds half of a character, \udc00"),
+        (r'{"file_name": "a.png", "text": "a\u0000b"}', r"text holds a NUL, \u0000"),
+    ],
+)
+def test_halves_of_characters_and_nuls_in_metadata_are_named(folder, line, what):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", line)
+    assert errors(folder) == f"data/metadata.jsonl:1: {what}\n  fix:     write the line again"
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"text": ' + "[" * 100_000])
+def test_metadata_nested_very_deeply_is_named(folder, line):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", line)
+    assert errors(folder) == (
+        f"data/metadata.jsonl:1: is nested too deeply\n  fix:     write lines like {EXAMPLE}"
+    )
+
+
+def test_of_very_many_wrong_lines_the_first_are_told(folder):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", "{}\n" * 100_000)
+    told = errors(folder).splitlines()
+    assert len(told) == 2 * 21
+    assert told[0] == "data/metadata.jsonl:1: has no file_name"
+    assert told[-2:] == [
+        "data/metadata.jsonl: 99,980 more lines are wrong",
+        "  fix:     correct those above first; the others often have the same mistake",
+    ]
+
+
+def test_a_huge_file_is_no_caption(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", "x" * (2**20 + 1))
+    assert errors(folder) == (
+        "data/a.txt: has more than 1,048,576 bytes and was not read\n"
+        "  fix:     move it out of the data folder, or cut it"
+    )
+
+
 def test_texts_that_belong_to_no_picture_are_known(folder):
     put(folder, "a.png")
     put(folder, "a.txt", "words")

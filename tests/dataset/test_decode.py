@@ -8,9 +8,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from lora_recipes.dataset import decode as module
+from lora_recipes.dataset import limits
 from lora_recipes.dataset.decode import Unreadable, decode, sniff
 from tests.dataset.pictures import data_of, photo, put
 
@@ -357,3 +358,65 @@ def test_a_phones_two_picture_jpeg_is_a_jpeg():
     picture = decode(data, ".jpg")
     assert (picture.format, picture.notes) == ("JPEG", ())
     assert ImageOps.exif_transpose(picture.image).size == (40, 30)
+
+
+@pytest.mark.parametrize("kind", ["text", "compressed", "international", "profile"])
+def test_a_png_with_much_text_or_a_big_profile_is_read(kind):
+    info = PngImagePlugin.PngInfo()
+    long = "x" * 3_000_000
+    if kind == "text":
+        info.add_text("workflow", long)
+    elif kind == "compressed":
+        info.add_text("workflow", long * 10, zip=True)
+    elif kind == "international":
+        info.add_itxt("workflow", long, zip=True)
+    profile = {"icc_profile": long.encode()} if kind == "profile" else {}
+    picture = decode(data_of(photo(), "PNG", pnginfo=info, **profile))
+    assert np.array_equal(picture.image, photo())
+
+
+def test_a_profile_that_is_too_long_is_not_called_damage():
+    with pytest.raises(Unreadable) as caught:
+        decode(data_of(photo(), "PNG", icc_profile=b"x" * (17 * 2**20)))
+    assert caught.value.reason == (
+        "has a colour profile or text of more than 16 MiB, which is not read"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "edge"),
+    [("PNG", "RGB", 9000), ("PNG", "RGBA", 6500), ("WEBP", "RGB", 6000), ("JPEG", "RGB", 13000)],
+)
+def test_a_picture_that_takes_too_much_memory_is_refused_by_its_header(
+    monkeypatch, kind, mode, edge
+):
+    data = data_of(Image.new(mode, (64, 64)), kind)
+    opened = Image.open
+
+    def large(*args, **kwargs):
+        image = opened(*args, **kwargs)
+        image._size = (edge, edge)
+        return image
+
+    monkeypatch.setattr(module.Image, "open", large)
+    with pytest.raises(Unreadable, match=r"MiB of memory and was not decoded; the most is 600 MiB"):
+        decode(data)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused():
+    data = data_of(photo(), "JPEG", progressive=True)
+    assert 1 < limits.scans(data) < 20
+    assert limits.scans(data + b"\xff\xda\0\2" * 300) < 20, "what follows the picture is no scan"
+    start = data.rindex(b"\xff\xda")
+    many = data[:start] + data[start:-2] * 2000 + data[-2:]
+    with pytest.raises(Unreadable) as caught:
+        decode(many)
+    assert str(caught.value).endswith(" scans and was not decoded; the most is 100")
+
+
+def test_a_png_with_a_palette_missing_is_named():
+    data = data_of(photo().quantize(4))
+    start = data.index(b"PLTE") - 4
+    length = 12 + int.from_bytes(data[start : start + 4])
+    with pytest.raises(Unreadable):
+        decode(data[:start] + data[start + length :])

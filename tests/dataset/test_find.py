@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import unicodedata
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from lora_recipes.dataset import find as module
+from lora_recipes.dataset import walk as module
 from lora_recipes.dataset.find import find, folder_repeats
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -115,6 +117,111 @@ def test_linked_files_are_files(folder, tmp_path):
     assert [path for path, _ in images(folder)] == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("place", ["cache/files/md5/", "old-cache/"])
+def test_links_into_a_cache_of_dvc_are_followed_wherever_it_lies(folder, tmp_path_factory, place):
+    cached = put(tmp_path_factory.mktemp("far"), f"{place}ab/{'0123456789' * 3}")
+    folder.mkdir()
+    (folder / "a.png").symlink_to(cached)
+    assert images(folder) == [("a.png", "train")]
+
+
+def test_links_out_of_the_data_folder_are_refused(folder, tmp_path, tmp_path_factory):
+    secret = put(tmp_path_factory.mktemp("far"), "passwd", "root")
+    own = put(tmp_path, ".dvc/config.local", "password = 1")
+    put(folder, "a.png")
+    (folder / "a.txt").symlink_to(secret)
+    (folder / "b.txt").symlink_to(own)
+    fix = "  fix:     put the file itself there, if you know what it is; else delete the link"
+    assert error(folder) == (
+        f"data/a.txt: is a link to {secret}, out of the data folder and not into DVC's cache\n"
+        f"{fix}\n"
+        f"data/b.txt: is a link to {own}, out of the data folder and not into DVC's cache\n{fix}"
+    )
+
+
+def test_links_in_a_ring_are_errors(folder):
+    put(folder, "a.png")
+    (folder / "b.png").symlink_to("b.png")
+    (folder / "c.txt").symlink_to("d.txt")
+    (folder / "d.txt").symlink_to("c.txt")
+    assert error(folder).count(": is a link that leads back to itself\n") == 3
+
+
+@pytest.mark.parametrize("name", ["x.bin", "x.png", "a.txt", "metadata.jsonl", "x.gif"])
+def test_a_named_pipe_is_never_opened(folder, name):
+    put(folder, "a.png")
+    os.mkfifo(folder / name)
+    assert error(folder) == (
+        f"data/{name}: is a named pipe, not a file\n  fix:     move it out of the data folder"
+    )
+
+
+def test_sockets_and_links_to_devices_are_never_opened(folder, monkeypatch):
+    put(folder, "a.png")
+    monkeypatch.chdir(folder)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind("s.txt")
+    monkeypatch.chdir(folder.parent)
+    (folder / "z.png").symlink_to("/dev/zero")
+    assert error(folder) == (
+        "data/s.txt: is a socket, not a file\n  fix:     move it out of the data folder\n"
+        "data/z.png: is a link to a device, not to a file\n"
+        "  fix:     move it out of the data folder"
+    )
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_sub_folder_that_cannot_be_read_is_an_error(folder, monkeypatch, number):
+    for name in ("a.png", "sub/b.png"):
+        put(folder, name)
+    scandir = os.scandir
+
+    def closed(top):
+        if Path(top).name == "sub":
+            raise OSError(number, os.strerror(number))
+        return scandir(top)
+
+    monkeypatch.setattr(module.os, "scandir", closed)
+    assert error(folder) == (
+        f"data/sub: cannot be read: {os.strerror(number)}; what is in it would be left out\n"
+        "  fix:     make it readable (mount a network folder again), or move it out of the data "
+        "folder"
+    )
+
+
+def test_a_path_that_would_not_fit_below_build_is_an_error(folder):
+    put(folder, "a.png")
+    path = "/".join(["d" * 250] * 9 + ["a.png"])
+    put(folder, path)
+    assert error(folder) == (
+        f"data/{path}: its path in the data folder has 2,264 bytes\n"
+        "  allowed: at most 2,048\n"
+        "  fix:     shorten the names of its folders"
+    )
+
+
+def test_very_many_folders_inside_one_another_are_an_error(folder):
+    put(folder, "a.png")
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(300):
+        os.mkdir("d", dir_fd=place)
+        inner = os.open("d", os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    assert error(folder) == (
+        "data/d: holds more than 64 folders inside one another\n"
+        "  fix:     move the pictures further up"
+    )
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "sub/@eaDir/b.png", "__MACOSX", "#recycle"])
+def test_what_a_nas_makes_for_itself_is_left_out(folder, name):
+    put(folder, "a.png")
+    put(folder, f"{name}/SYNOPHOTO_THUMB_M.jpg")
+    assert images(folder) == [("a.png", "train")]
+
+
 def test_linked_folders_and_dangling_links_are_errors(folder, tmp_path):
     put(tmp_path, "elsewhere/b.png")
     put(folder, "a.png")
@@ -180,6 +287,69 @@ def test_one_folder_cannot_have_two_roles(folder):
         "dataset.heldout and dataset.control are both same\n"
         "  fix:     give each its own sub-folder, or set one to none"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "heldout",
+            {},
+            "data/heldout: 1 picture would be trained on\n"
+            "  fix:     set dataset.heldout: heldout, or rename the folder",
+        ),
+        (
+            "Held-Out",
+            {"heldout": "test"},
+            "data/Held-Out: 1 picture would be trained on\n"
+            "  fix:     move its pictures into data/test, which is dataset.heldout, or rename the "
+            "folder",
+        ),
+        (
+            "others",
+            {},
+            "data/others: 1 picture would be trained on\n"
+            "  fix:     set dataset.control: others, or rename the folder",
+        ),
+        (
+            "day 1/control",
+            {},
+            "data/day 1/control: 1 picture would be trained on\n"
+            "  fix:     move the folder to data/control and set dataset.control: control, or "
+            "rename the folder",
+        ),
+        (
+            "reg/1_dog",
+            {},
+            "data/reg: 1 picture would be trained on, but its name means regularization images, "
+            "which do not exist here yet\n"
+            "  fix:     move the folder out of the data folder; to measure what is forgotten, keep "
+            "it and set dataset.control: reg",
+        ),
+        (
+            "regularization",
+            {"control": "test"},
+            "data/regularization: 1 picture would be trained on, but its name means "
+            "regularization images, which do not exist here yet\n"
+            "  fix:     move the folder out of the data folder, or its pictures into data/test to "
+            "measure what is forgotten",
+        ),
+    ],
+)
+def test_folders_that_are_meant_for_something_else_are_not_trained_on(
+    folder, name, settings, message
+):
+    for path in ("a.png", "test/b.png", f"{name}/c.png"):
+        put(folder, path)
+    assert error(folder, **settings) == message
+
+
+def test_declared_folders_and_files_of_such_names_are_fine(folder):
+    for path in ("a.png", "heldout/b.png", "reg/c.png", "others.png", "regional/d.png"):
+        put(folder, path)
+    assert [role for _, role in images(folder, heldout="heldout", control="reg")] == [
+        "train", "heldout", "train", "control", "train",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,21 @@ def test_a_1000_by_1500_picture_to_832_by_1216_keeps_its_middle_1216_rows(folder
     }
 
 
+@pytest.mark.parametrize("length", [233, 234, 238, 251])
+@pytest.mark.parametrize("letter", ["a", "龍"])
+def test_names_of_any_length_are_prepared(folder, letter, length):
+    name = letter * (length // len(letter.encode()))
+    put(folder, f"sub/{name}.png", photo(64, 64))
+    put(folder, f"sub/{name[1:]}b.png", photo(64, 64, 1))
+    index = run(folder, resolution=64)
+    assert set(index) == {f"sub/{name}.png", f"sub/{name[1:]}b.png"}
+    for entry in index.values():
+        pixels(folder, entry)
+        assert entry["file"].startswith("sub/")
+    usual = len(f"{name}.png.png".encode()) <= 241
+    assert (index[f"sub/{name}.png"]["file"] == f"sub/{name}.png.png") == usual
+
+
 def test_a_random_crop_is_where_the_index_says(folder):
     put(folder, "a.png", photo(300, 100))
     entry = run(folder, resolution=64, crop="random")["a.png"]

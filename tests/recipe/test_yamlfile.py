@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from lora_recipes.errors import Place
+from lora_recipes.errors import Place, UserError
 from lora_recipes.recipe.yamlfile import dotted, read
 from tests.recipe.conftest import message
 
@@ -30,6 +32,15 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine(project):
     path = project.file("x.yaml", b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
     source = read(path, "x.yaml")
     assert (source.data, source.where(("b",))) == ({"a": 1, "b": 2}, Place("x.yaml", 2))
+
+
+def test_a_named_pipe_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "x.yaml", "recipes/x.yaml")
+    assert str(caught.value) == (
+        "recipes/x.yaml: is not an ordinary file\n  fix:     put the file itself there"
+    )
 
 
 def test_an_empty_file_is_an_empty_mapping(project):
