@@ -14,7 +14,13 @@ from typing import Any
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.fields import Key as Known
 from lora_recipes.recipe.fields import keys_under, overridable_keys, params_keys, recipe_keys, show
-from lora_recipes.recipe.interpolate import is_interpolation
+from lora_recipes.recipe.interpolate import (
+    LIMITS,
+    LONGEST_TEXT,
+    MOST_IN_A_TEXT,
+    UNREADABLE,
+    unreachable,
+)
 from lora_recipes.recipe.model import HEAD
 from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
@@ -94,18 +100,25 @@ def _text_told(known: Known, text: str) -> tuple[str, str, str] | None:
     what = f"{known.name} = {text}"
     if text == "???":
         return what, known.allowed, "fill in the value; ??? only marks its place"
-    if "${" in text and not is_interpolation(text):
-        return (
-            what,
-            "${section.key} for another key's value",
-            "complete it, or write \\${ for the two characters themselves",
-        )
-    if not known.name.startswith("runtime.") and _OF_THIS_MACHINE.search(text):
+    reason = unreachable(text, tuple(known.name.split("."))) if "${" in text else ""
+    here = known.name.startswith("runtime.")
+    if reason == UNREADABLE:
+        fix = "complete it, or write \\${ for the two characters themselves"
+        return what, "${section.key} for another key's value", fix
+    if reason == LIMITS:
+        what = f"{known.name} is a text of {len(text):,} letters with {text.count('${')} ${{"
+        fix = f"keep to {LONGEST_TEXT:,} letters and {MOST_IN_A_TEXT} of ${{section.key}}"
+        return what, "${section.key} for another key's value", fix
+    if not here and _OF_THIS_MACHINE.search(text):
         return (
             what,
             "environment variables and ${runtime.…} under runtime only",
             "write the value itself; a result must not depend on this machine",
         )
+    if reason:
+        more = ", ${oc.env:NAME} or ${oc.decode:${oc.env:NAME}}" if here else ""
+        allowed = f"${{section.key}} for another key's value{more}; nothing else can be reached"
+        return what, allowed, "write the value itself, or name the key whole, as ${train.seed}"
     return None
 
 

@@ -26,7 +26,7 @@ from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, describe, dotted, names_only
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -123,6 +123,8 @@ def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
         return f"{name} is a mapping", known.allowed, "write one value after the colon"
     if value is None and not _is_int(key[-1]):
         return f"{name} is missing", known.allowed, _fix(known, value, raw)
+    if isinstance(raw, str) and "${oc." in raw:  # what the environment holds is not for the screen
+        return f"{name} = {raw}, which is {describe(value)} here", known.allowed, _of_env(raw)
     source = f" (from {raw})" if isinstance(raw, str) and raw != value and "${" in raw else ""
     fix = _as_list(known, key, value) or _fix(known, value, raw)
     return f"{name} = {show(value)}{source}", known.allowed, fix
@@ -152,8 +154,6 @@ def _fix(known: Known, value: Any, raw: Any) -> str:
     if known.required:
         return f"write, for example, `{known.name}: {known.example}`"
     default = f"; the default is {show(known.default)}"
-    if isinstance(value, str) and isinstance(raw, str) and "oc.env" in raw:
-        return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
     numeric = "number" in known.allowed
     if isinstance(value, str) and numeric and _NUMBER.fullmatch(value):
         return "write it without quotes"
@@ -163,6 +163,12 @@ def _fix(known: Known, value: Any, raw: Any) -> str:
         return f"write a whole number, {int(value)}"
     in_range = numeric and isinstance(value, (int, float)) and not isinstance(value, bool)
     return ("choose a value in that range" if in_range else "choose what is allowed") + default
+
+
+def _of_env(raw: str) -> str:
+    if "oc.decode" in raw:
+        return "give the environment variable a value that is allowed"
+    return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
 
 
 def _as_list(known: Known, key: Key, value: Any) -> str | None:
