@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -16,6 +16,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
+
+
+MOST_PRINTED = 20
+"""Problems that a command prints; of more, it says how many."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Problem:
         return "\n".join([head, *allowed, f"  fix:     {self.fix}"])
 
 
+def told(problems: Sequence[Problem]) -> list[str]:
+    """The first problems as text, and how many more there are."""
+    shown = [str(problem) for problem in problems[:MOST_PRINTED]]
+    more = len(problems) - len(shown)
+    return [*shown, f"{more:,} more: fix these first"] if more else shown
+
+
 class UserError(Exception):
     """Problems with a recipe, data or files. The CLI prints them all and exits with `exit_code`."""
 
@@ -58,7 +69,7 @@ class UserError(Exception):
         super().__init__(self.problems)  # what another process's copy is made of
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        return "\n".join(told(self.problems))
 
 
 class CannotTell(UserError):

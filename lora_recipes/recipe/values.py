@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import (
+    LONGEST_SHOWN,
     PARAMS_TOP,
     RECIPE_TOP,
     keys_under,
@@ -53,7 +54,7 @@ def validate(
     except ValidationError as error:
         problems: dict[Key, Problem] = {}
         for detail in error.errors(include_url=False, include_context=False):
-            if detail["type"] == "missing" and section is Recipe:
+            if detail["type"] == "missing" and section is Recipe and len(detail["loc"]) == 1:
                 continue  # each file was asked for a head of its own
             key = _key(detail["loc"], keys)
             if key in problems:
@@ -154,6 +155,8 @@ def _fix(known: Known, value: Any, raw: Any) -> str:
     if known.required:
         return f"write, for example, `{known.name}: {known.example}`"
     default = f"; the default is {show(known.default)}"
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        return f"write at most {LONGEST_SHOWN:,} letters"
     numeric = "number" in known.allowed
     if isinstance(value, str) and numeric and _NUMBER.fullmatch(value):
         return "write it without quotes"
