@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_recipes.errors import Problem
+from lora_recipes.printable import printable
 from lora_recipes.recipe.fields import Key as Known
 from lora_recipes.recipe.fields import keys_under, overridable_keys, params_keys, recipe_keys, show
 from lora_recipes.recipe.interpolate import (
@@ -92,12 +93,21 @@ def _told(
         return f"{name} is {describe(value)}", "a mapping with " + ", ".join(children), fix
     if known is None:
         return None
-    told = (_text_told(known, text) for text in _texts(value))
+    told = (_unseen(known, text) or _text_told(known, text) for text in _texts(value))
     return next((it for it in told if it is not None), None)
 
 
+def _unseen(known: Known, text: str) -> tuple[str, str, str] | None:
+    what = f"{known.name} = {printable(show(text))}"
+    if unseen := next((char for char in text if printable(char) != char), None):
+        surrogate = "\ud800" <= unseen <= "\udfff"
+        fix = "write the character itself, not halves of it" if surrogate else "remove it"
+        return what, "letters that can be seen", f"{fix}: it holds {printable(unseen)}"
+    return None
+
+
 def _text_told(known: Known, text: str) -> tuple[str, str, str] | None:
-    what = f"{known.name} = {text}"
+    what = f"{known.name} = {printable(show(text))}"
     if text == "???":
         return what, known.allowed, "fill in the value; ??? only marks its place"
     reason = unreachable(text, tuple(known.name.split("."))) if "${" in text else ""
