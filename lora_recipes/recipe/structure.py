@@ -26,6 +26,7 @@ from lora_recipes.recipe.model import HEAD
 from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
 
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _OF_THIS_MACHINE = re.compile(r"\$\{[^}]*\b(oc\.env|runtime\.)")
 
 
@@ -45,6 +46,8 @@ def check_recipe(source: Source, name: str) -> Checked:
     """Look through a recipe, whose head has to be whole."""
     checked = _checked(source, recipe_keys(), nulls=False)
     checked.problems.extend(_head_problems(source, name))
+    if not _FILE_NAME.fullmatch(name):
+        checked.data.pop("name", None)  # told once, of the file
     return checked
 
 
@@ -149,6 +152,15 @@ def _head_problems(source: Source, name: str) -> Iterator[Problem]:
                 allowed=key.allowed,
                 fix=f"add the line `{key.name}: {key.example or name}`",
             )
+    if not _FILE_NAME.fullmatch(name):
+        small = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "mine"
+        yield Problem(
+            where=source.where(()),
+            what=f"the recipe is called {name}",
+            allowed=recipe_keys()["name"].allowed,
+            fix=f"rename the file to {small}.yaml, and write `name: {small}`",
+        )
+        return
     given = source.data.get("name", name)
     if given != name:
         yield Problem(
