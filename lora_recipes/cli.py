@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes import __version__
-from lora_recipes.errors import CannotTell, Problem, UserError
+from lora_recipes.errors import CannotTell, Problem, UserError, told
 from lora_recipes.pipeline import NAMES as STAGES
 from lora_recipes.printable import json_text, streams
 from lora_recipes.text import aligned, counted
@@ -43,8 +43,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(options.command(options, Path.cwd()))
     except UserError as error:
         if _prints():
-            for problem in error.problems:
-                print(problem, file=sys.stderr)
+            print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         if _prints():
@@ -86,10 +85,10 @@ def validate(options: argparse.Namespace, root: Path) -> int:
             continue
         warnings += [p for p in found if p not in warnings]
         print(f"{title}: valid" + (f", {counted(len(found), 'warning')}" if found else ""))
-    for problem in warnings:
-        print(problem if options.strict else f"warning: {problem}", file=sys.stderr)
-    for problem in errors:
-        print(problem, file=sys.stderr)
+    for text in told(warnings):
+        print(text if options.strict else f"warning: {text}", file=sys.stderr)
+    for text in told(errors):
+        print(text, file=sys.stderr)
     return 1 if errors or (options.strict and warnings) else 0
 
 

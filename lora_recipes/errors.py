@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,6 +17,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
+
+
+MOST_PRINTED = 20
+"""Problems that a command prints; of more, it says how many."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ class Problem:
         return "\n".join([head, *allowed, f"  fix:     {self.fix}"])
 
 
+def told(problems: Sequence[Problem]) -> list[str]:
+    """The first problems as text, and how many more there are."""
+    shown = [str(problem) for problem in problems[:MOST_PRINTED]]
+    more = len(problems) - len(shown)
+    return [*shown, f"{more:,} more: fix these first"] if more else shown
+
+
 class UserError(Exception):
     """Problems with a recipe, data or files. The CLI prints them all and exits with `exit_code`."""
 
@@ -64,7 +75,7 @@ class UserError(Exception):
         return cls(Problem(what, fix, allowed, where))
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self.problems))
+        return "\n".join(told(self.problems))
 
 
 class CannotTell(UserError):

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts, show
-from lora_recipes.recipe.near import did_you_mean
+from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.rule import Rule
 from lora_recipes.recipe.rules import RULES
 
@@ -25,7 +25,9 @@ def explain(name: str | None = None) -> str:
     """
     keys = recipe_keys() | runtime_keys()
     if name is not None and name not in keys and name not in section_texts():
-        leaves = [key for key in keys if key.rpartition(".")[2] == name]
+        word = name.rpartition(".")[2]
+        ours = OTHER_NAMES.get(word.lower(), name)
+        leaves = [key for key in keys if key.rpartition(".")[2] == ours]
         near = did_you_mean(
             name, [*keys, *section_texts()], "`lora-recipes explain` lists all keys"
         )

@@ -34,6 +34,9 @@ RECIPE_TOP = (*HEAD, *SECTIONS)
 PARAMS_TOP = ("recipe", "data", *SECTIONS, "runtime")
 """What params.yaml may hold at its top."""
 
+LONGEST_SHOWN = 4096
+"""Letters of a text that a message shows whole."""
+
 _OTHER_THAN_TEXT = re.compile(r"true|false|null|~|[-+]?[0-9][0-9._]*([eE][-+]?[0-9]+)?")
 
 
@@ -137,6 +140,8 @@ def belongings() -> dict[str, BelongsTo]:
 
 def show(value: Any) -> str:
     """A value as a user would write it into a recipe; text that looks like more is quoted."""
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        value = f"{value[:40]}… ({len(value):,} letters)"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, (list, tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from lora_recipes.recipe.yamlfile import Key, dotted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,14 @@ def interpolate(tree: dict[str, Any], within: Key = ()) -> tuple[dict[str, Any],
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        config = OmegaConf.create(tree)
+        config = OmegaConf.create(_without_the_unreachable(tree))
     except OmegaConfBaseException as error:  # a `${` that is none, anywhere in the tree
         return values, [Unresolved(key, text, error) for key, text in found]
     unresolved = []
     for key, text in found:
         try:
+            if reason := unreachable(text, key):
+                raise OmegaConfBaseException(reason)
             lookup(values, key[:-1])[key[-1]] = _select(config, key)
         except (OmegaConfBaseException, RecursionError) as error:
             unresolved.append(Unresolved(key, text, error))
@@ -54,16 +60,72 @@ def interpolate(tree: dict[str, Any], within: Key = ()) -> tuple[dict[str, Any],
     return values, unresolved
 
 
-def is_interpolation(text: str) -> bool:
-    """Whether a text that holds `${` can be read."""
+def unreachable(text: str, key: Key) -> str:
+    """Why a text's interpolations are refused at a key; empty where they are not.
+
+    `${section.key}` can be reached and nothing else: a stranger's recipe must not read this
+    machine. Under `runtime`, which changes no byte, `${oc.env:NAME}` can be too, with a default,
+    and `${oc.decode:…}` of it. The parsed text is asked: a pattern could be got round.
+    """
     from omegaconf.errors import GrammarParseError
     from omegaconf.grammar_parser import parse
 
+    if text.count("${") > MOST_IN_A_TEXT or len(text) > LONGEST_TEXT:
+        return LIMITS
     try:
-        parse(text)
-    except GrammarParseError:
-        return False
-    return True
+        tree = parse(text)
+    except (GrammarParseError, RecursionError):
+        return UNREADABLE
+    allowed = _allowed_in_runtime if key[:1] == ("runtime",) else _is_reference
+    return "" if all(map(allowed, _outermost(tree))) else OUT_OF_REACH
+
+
+UNREADABLE = "unreadable"
+OUT_OF_REACH = "out of reach"
+LIMITS = "too long"
+MOST_IN_A_TEXT = 20
+LONGEST_TEXT = 4096
+"""Letters of a text with interpolations, whose grammar takes long to read."""
+
+
+def _outermost(node: Any) -> Iterator[Any]:
+    """The interpolations of a parsed text that stand in no other one."""
+    for child in getattr(node, "children", None) or ():
+        if type(child).__name__ == "InterpolationContext":
+            yield child
+        else:
+            yield from _outermost(child)
+
+
+def _is_reference(interpolation: Any) -> bool:
+    """Whether it is `${section.key}`: names and points, neither relative nor made of others."""
+    names = interpolation.getText()[2:-1].strip()
+    node = type(interpolation.children[0]).__name__ == "InterpolationNodeContext"
+    return node and not any(_outermost(interpolation)) and bool(_DOTTED.fullmatch(names))
+
+
+def _allowed_in_runtime(interpolation: Any) -> bool:
+    if _is_reference(interpolation):
+        return True
+    inner = list(_outermost(interpolation))
+    name, arguments = _call(interpolation)
+    if name == "oc.env":
+        return not inner
+    whole = len(inner) == 1 and inner[0].getText() == arguments
+    return (
+        name == "oc.decode"
+        and whole
+        and _call(inner[0])[0] == "oc.env"
+        and not any(_outermost(inner[0]))
+    )
+
+
+def _call(interpolation: Any) -> tuple[str, str]:
+    """The resolver's name and its arguments as they are written; nothing for a reference."""
+    parts = {type(part).__name__: part for part in interpolation.children[0].children}
+    found = (parts.get("ResolverNameContext"), parts.get("SequenceContext"))
+    name, arguments = (part.getText() if part is not None else "" for part in found)
+    return name, arguments
 
 
 def lookup(tree: Any, key: Key) -> Any:
@@ -90,6 +152,15 @@ def _interpolations(tree: Any, key: Key) -> Iterator[tuple[Key, str]]:
             yield from _interpolations(value, (*key, position))
     elif isinstance(tree, str) and "${" in tree:
         yield key, tree
+
+
+def _without_the_unreachable(tree: dict[str, Any]) -> dict[str, Any]:
+    """So that nothing out of reach is reached through a key that may be named."""
+    tree = deepcopy(tree)
+    for key, text in list(_interpolations(tree, ())):
+        if unreachable(text, key):
+            _set(tree, key, None)
+    return tree
 
 
 def _select(tree: DictConfig, key: Key) -> Any:

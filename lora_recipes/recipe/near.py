@@ -31,6 +31,22 @@ OTHER_NAMES = {
     "min_snr_gamma": "snr_gamma",
     "instance_prompt": "template",
     "others": "control",
+    "lora_rank": "rank",
+    "lora_alpha": "alpha",
+    "max_train_epoch": "epochs",
+    "learning_rate_scheduler": "scheduler",
+    "learning_rate_warmup_steps": "warmup_steps",
+    "clip_grad_norm": "max_grad_norm",
+    "offset_noise_weight": "noise_offset",
+    "dataset_repeats": "repeats",
+    "num_repeats": "repeats",
+    "pretrained_model_name_or_path": "model",
+    "base_model_name": "model",
+    "sample_prompts": "prompts",
+    "validation_prompt": "prompts",
+    "guidance_scale": "guidance",
+    "cfg_scale": "guidance",
+    "train_dtype": "precision",
 }
 """What other programs, kohya's and diffusers' scripts first, and people call some of our words."""
 

@@ -12,13 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lora_recipes.errors import Problem
+from lora_recipes.printable import printable
 from lora_recipes.recipe.fields import Key as Known
 from lora_recipes.recipe.fields import keys_under, overridable_keys, params_keys, recipe_keys, show
-from lora_recipes.recipe.interpolate import is_interpolation
+from lora_recipes.recipe.interpolate import (
+    LIMITS,
+    LONGEST_TEXT,
+    MOST_IN_A_TEXT,
+    UNREADABLE,
+    unreachable,
+)
 from lora_recipes.recipe.model import HEAD
 from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
 
+_FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _OF_THIS_MACHINE = re.compile(r"\$\{[^}]*\b(oc\.env|runtime\.)")
 
 
@@ -38,6 +46,8 @@ def check_recipe(source: Source, name: str) -> Checked:
     """Look through a recipe, whose head has to be whole."""
     checked = _checked(source, recipe_keys(), nulls=False)
     checked.problems.extend(_head_problems(source, name))
+    if not _FILE_NAME.fullmatch(name):
+        checked.data.pop("name", None)  # told once, of the file
     return checked
 
 
@@ -86,26 +96,42 @@ def _told(
         return f"{name} is {describe(value)}", "a mapping with " + ", ".join(children), fix
     if known is None:
         return None
-    told = (_text_told(known, text) for text in _texts(value))
+    told = (_unseen(known, text) or _text_told(known, text) for text in _texts(value))
     return next((it for it in told if it is not None), None)
 
 
+def _unseen(known: Known, text: str) -> tuple[str, str, str] | None:
+    what = f"{known.name} = {printable(show(text))}"
+    if unseen := next((char for char in text if printable(char) != char), None):
+        surrogate = "\ud800" <= unseen <= "\udfff"
+        fix = "write the character itself, not halves of it" if surrogate else "remove it"
+        return what, "letters that can be seen", f"{fix}: it holds {printable(unseen)}"
+    return None
+
+
 def _text_told(known: Known, text: str) -> tuple[str, str, str] | None:
-    what = f"{known.name} = {text}"
+    what = f"{known.name} = {printable(show(text))}"
     if text == "???":
         return what, known.allowed, "fill in the value; ??? only marks its place"
-    if "${" in text and not is_interpolation(text):
-        return (
-            what,
-            "${section.key} for another key's value",
-            "complete it, or write \\${ for the two characters themselves",
-        )
-    if not known.name.startswith("runtime.") and _OF_THIS_MACHINE.search(text):
+    reason = unreachable(text, tuple(known.name.split("."))) if "${" in text else ""
+    here = known.name.startswith("runtime.")
+    if reason == UNREADABLE:
+        fix = "complete it, or write \\${ for the two characters themselves"
+        return what, "${section.key} for another key's value", fix
+    if reason == LIMITS:
+        what = f"{known.name} is a text of {len(text):,} letters with {text.count('${')} ${{"
+        fix = f"keep to {LONGEST_TEXT:,} letters and {MOST_IN_A_TEXT} of ${{section.key}}"
+        return what, "${section.key} for another key's value", fix
+    if not here and _OF_THIS_MACHINE.search(text):
         return (
             what,
             "environment variables and ${runtime.…} under runtime only",
             "write the value itself; a result must not depend on this machine",
         )
+    if reason:
+        more = ", ${oc.env:NAME} or ${oc.decode:${oc.env:NAME}}" if here else ""
+        allowed = f"${{section.key}} for another key's value{more}; nothing else can be reached"
+        return what, allowed, "write the value itself, or name the key whole, as ${train.seed}"
     return None
 
 
@@ -126,6 +152,15 @@ def _head_problems(source: Source, name: str) -> Iterator[Problem]:
                 allowed=key.allowed,
                 fix=f"add the line `{key.name}: {key.example or name}`",
             )
+    if not _FILE_NAME.fullmatch(name):
+        small = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "mine"
+        yield Problem(
+            where=source.where(()),
+            what=f"the recipe is called {name}",
+            allowed=recipe_keys()["name"].allowed,
+            fix=f"rename the file to {small}.yaml, and write `name: {small}`",
+        )
+        return
     given = source.data.get("name", name)
     if given != name:
         yield Problem(

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import (
+    LONGEST_SHOWN,
     PARAMS_TOP,
     RECIPE_TOP,
     keys_under,
@@ -26,10 +27,12 @@ from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, describe, dotted, names_only
 
 AnySection = TypeVar("AnySection", bound=Section)
 
+_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
+_TIMES = re.compile(r"(\d{1,5})\s*[xX×*]\s*(\d{1,5})")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -53,7 +56,7 @@ def validate(
     except ValidationError as error:
         problems: dict[Key, Problem] = {}
         for detail in error.errors(include_url=False, include_context=False):
-            if detail["type"] == "missing" and section is Recipe:
+            if detail["type"] == "missing" and section is Recipe and len(detail["loc"]) == 1:
                 continue  # each file was asked for a head of its own
             key = _key(detail["loc"], keys)
             if key in problems:
@@ -119,10 +122,14 @@ def _is_int(part: object) -> bool:
 def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
     """What, allowed and fix of a wrong value."""
     name = dotted(key)
+    if isinstance(value, dict) and _takes_texts(known):
+        return f"{name} = {show(value)} is a mapping", known.allowed, _quoted(value)
     if isinstance(value, dict):
         return f"{name} is a mapping", known.allowed, "write one value after the colon"
     if value is None and not _is_int(key[-1]):
         return f"{name} is missing", known.allowed, _fix(known, value, raw)
+    if isinstance(raw, str) and "${oc." in raw:  # what the environment holds is not for the screen
+        return f"{name} = {raw}, which is {describe(value)} here", known.allowed, _of_env(raw)
     source = f" (from {raw})" if isinstance(raw, str) and raw != value and "${" in raw else ""
     fix = _as_list(known, key, value) or _fix(known, value, raw)
     return f"{name} = {show(value)}{source}", known.allowed, fix
@@ -152,17 +159,56 @@ def _fix(known: Known, value: Any, raw: Any) -> str:
     if known.required:
         return f"write, for example, `{known.name}: {known.example}`"
     default = f"; the default is {show(known.default)}"
-    if isinstance(value, str) and isinstance(raw, str) and "oc.env" in raw:
-        return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
     numeric = "number" in known.allowed
-    if isinstance(value, str) and numeric and _NUMBER.fullmatch(value):
-        return "write it without quotes"
+    if slip := _slip(known, value):
+        return slip
     if isinstance(value, str) and known.words:
         return did_you_mean(value, known.words, f"choose what is allowed{default}")
     if isinstance(value, float) and value.is_integer() and "a whole number" in known.allowed:
         return f"write a whole number, {int(value)}"
     in_range = numeric and isinstance(value, (int, float)) and not isinstance(value, bool)
     return ("choose a value in that range" if in_range else "choose what is allowed") + default
+
+
+def _slip(known: Known, value: Any) -> str | None:
+    """The fix of a value that another country's or program's way of writing explains."""
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        return f"write at most {LONGEST_SHOWN:,} letters"
+    numeric = "number" in known.allowed
+    if isinstance(value, str) and numeric and _NUMBER.fullmatch(value):
+        return "write it without quotes"
+    if isinstance(value, str) and numeric and _COMMA.fullmatch(value):
+        return f"write a point: {value.replace(',', '.')}"
+    if (
+        isinstance(value, str)
+        and "[width, height]" in known.allowed
+        and (size := _TIMES.fullmatch(value))
+    ):
+        width, height = map(int, size.groups())
+        one = f" or {width}" if width == height and "a whole number" in known.allowed else ""
+        return f"write [{width}, {height}]{one}"
+    if isinstance(value, (bool, int, float)) and _takes_texts(known):
+        return "put it in quotes, which makes a text of it"
+    return None
+
+
+def _takes_texts(known: Known) -> bool:
+    return known.allowed in ("a text", "a list of texts")
+
+
+def _quoted(value: dict[str, Any]) -> str:
+    """The fix where a text with a colon or in braces was read as a mapping."""
+    [(name, inner), *more] = value.items() or [("", None)]
+    if more or isinstance(inner, (dict, list)):
+        return "quote the text"
+    text = f"{{{name}}}" if inner is None else f"{name}: {inner}"
+    return f"quote the text: {json.dumps(text, ensure_ascii=False)}"
+
+
+def _of_env(raw: str) -> str:
+    if "oc.decode" in raw:
+        return "give the environment variable a value that is allowed"
+    return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
 
 
 def _as_list(known: Known, key: Key, value: Any) -> str | None:
@@ -172,6 +218,8 @@ def _as_list(known: Known, key: Key, value: Any) -> str | None:
     """
     if not known.allowed.startswith("a list") or _is_int(key[-1]) or isinstance(value, bool):
         return None
+    if "below 1" in known.allowed and isinstance(value, (int, float)) and value >= 1:
+        return "write shares of the training, such as [0.25, 0.5, 0.75]"
     if "number" not in known.allowed:
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else None
     else:

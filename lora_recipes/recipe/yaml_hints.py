@@ -15,6 +15,9 @@ _WORDS = re.compile(r"([A-Za-z_]\w*)(?:\s+([^:]*))?")
 _BRACED = re.compile(r"(\s*[A-Za-z_][\w.]*): +([{\[].*?)\s*( #.*)?")
 """A text that starts as a mapping or a list of one line would."""
 
+_ITEM = re.compile(r"\s*- +([{\[].*?)\s*( #.*)?")
+_LISTED = re.compile(r"(\s*[A-Za-z_][\w.]*): +\[(.*\{.*)\]\s*( #.*)?")
+
 _STRUCTURE = (
     "mapping values are not allowed",
     "could not find expected ':'",
@@ -86,6 +89,14 @@ def _of_the_line(here: str, line: int, message: str) -> Hint | None:
         key, text = braced[1].strip(), braced[2]
         meant = f"{key}: {json.dumps(text, ensure_ascii=False)}"
         return Hint(line, f"a text that starts with {text[0]} is not quoted", f"write `{meant}`")
+    if "expected <block end>, but found" in message and (item := _ITEM.fullmatch(here)):
+        meant = f"- {json.dumps(item[1], ensure_ascii=False)}"
+        return Hint(line, f"a text that starts with {item[1][0]} is not quoted", f"write `{meant}`")
+    if "expected ',' or ']'" in message and (listed := _LISTED.fullmatch(here)):
+        texts = [text.strip() for text in listed[2].split(",")]
+        shown = [t if t[:1] in "\"'" else json.dumps(t, ensure_ascii=False) for t in texts]
+        meant = f"{listed[1].strip()}: [{', '.join(shown)}]"
+        return Hint(line, "a text with { in a list is not quoted", f"write `{meant}`")
     return None
 
 

@@ -22,6 +22,12 @@ Key = tuple[str | int, ...]
 MOST_VALUES = 10_000
 """More values than any recipe needs; stops files whose aliases multiply."""
 
+DEEPEST = 50
+"""Levels of lists and mappings in one another."""
+
+DIGITS = 400
+"""Digits of a number: more than the longest decimal number needs."""
+
 _FIXES = (
     ("duplicate key", "keep one of the two"),
     ("another document", "keep one document: remove the line with ---"),
@@ -59,8 +65,11 @@ def read(path: Path, shown: str) -> Source:
     """
     text = _text(path, shown)
     yaml = YAML(typ="safe", pure=True)
+    node = None
     try:
         node = yaml.compose(text)
+        if node is not None:
+            _refuse_odd_nodes(node, shown)
         data = {} if node is None else yaml.constructor.construct_document(node)
     except MarkedYAMLError as error:
         raise UserError(_translate(error, text, shown)) from error
@@ -68,6 +77,10 @@ def read(path: Path, shown: str) -> Source:
         where = Place(shown, text[: error.position].count(chr(10)) + 1)
         what = f"is not YAML: the character {error.character:#04x}"
         raise UserError(_unreadable(where, what, "remove the character")) from error
+    except RecursionError as error:
+        raise UserError(_too_deep(_deep_place(text, shown))) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(_unforeseen(yaml, node, shown)) from error
     lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
     source = Source(shown, data, lines)
     if not isinstance(data, dict):
@@ -137,6 +150,91 @@ def _text(path: Path, shown: str) -> str:
             )
         )
     return text
+
+
+def _deep_place(text: str, shown: str) -> Place:
+    """About where a file that the parser cannot follow gets too deep."""
+    depth = 0
+    for at, line in enumerate(text.split("\n"), 1):
+        depth = max(depth + len(re.findall(r"[\[{]", line)) - len(re.findall(r"[\]}]", line)), 0)
+        if depth > DEEPEST or len(line) - len(line.lstrip(" -?:")) > DEEPEST:
+            return Place(shown, at)
+    return Place(shown)
+
+
+def _too_deep(where: Place) -> Problem:
+    return Problem(
+        where=where,
+        what="is nested too deeply",
+        allowed=f"{DEEPEST} levels",
+        fix="remove the inner brackets or lines; a recipe needs three levels",
+    )
+
+
+def _refuse_odd_nodes(root: Any, shown: str) -> None:
+    """Refuse what would make endless values, no values, or values out of another file's rules."""
+    todo: list[tuple[Any, tuple[int, ...]]] = [(root, ())]
+    for count, (node, around) in enumerate(todo):
+        where = Place(shown, node.start_mark.line + 1)
+        if id(node) in around:
+            fix = "remove the alias (*name) that stands inside its own anchor (&name)"
+            raise UserError(Problem("a value holds itself", fix, "", where))
+        if len(around) > DEEPEST:
+            raise UserError(_too_deep(where))
+        if count > MOST_VALUES or node.id == "scalar":
+            _refuse_scalar(node, where)
+            continue
+        inside = (*around, id(node))
+        for item in node.value:
+            name, value = item if node.id == "mapping" else (None, item)
+            if name is not None:
+                _refuse_key(name, shown)
+            if len(todo) <= MOST_VALUES:
+                todo.append((value, inside))
+
+
+def _refuse_key(name: Any, shown: str) -> None:
+    where = Place(shown, name.start_mark.line + 1)
+    if name.id != "scalar":
+        kind = "a list" if name.id == "sequence" else "a mapping"
+        fix = "put the key into quotes, or the brackets after the colon"
+        raise UserError(Problem(f"a key is {kind}", fix, "a name", where))
+    if name.value == "<<" and name.style is None:
+        fix = "remove the line and write the keys out; a recipe takes others in with `extends`"
+        raise UserError(Problem("<< merges mappings in YAML 1.1 only", fix, "YAML 1.2", where))
+    _refuse_scalar(name, where)
+
+
+def _refuse_scalar(node: Any, where: Place) -> None:
+    if node.id == "scalar" and node.tag.endswith((":int", ":float")) and len(node.value) > DIGITS:
+        what = f"a number has {len(node.value):,} digits"
+        fix = "write a shorter number, or put it into quotes if it is meant as text"
+        raise UserError(Problem(what, fix, f"{DIGITS} digits", where))
+
+
+def _unforeseen(yaml: YAML, node: Any, shown: str) -> Problem:
+    """A value that is not what its tag or its look says: found by making each value alone."""
+    todo = [node] if node is not None else []
+    for at in todo:
+        if at.id == "scalar":
+            try:
+                yaml.constructor.construct_document(at)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                kind = at.tag.rpartition(":")[2]
+                kind = {"timestamp": "date", "int": "number", "float": "number"}.get(kind, kind)
+                return Problem(
+                    where=Place(shown, at.start_mark.line + 1),
+                    what=f"{at.value[:80]} cannot be read as a {kind}",
+                    allowed="a text, a number, true or false, a list",
+                    fix="remove the tag (!!…) if there is one, or put it into quotes as a text",
+                )
+        elif len(todo) <= MOST_VALUES:
+            todo += [part for item in at.value for part in (item if at.id == "mapping" else [item])]
+    return Problem(
+        where=Place(shown),
+        what="is not YAML that can be read",
+        fix="remove tags (!!…), anchors (&…) and brackets that were not meant",
+    )
 
 
 def _unreadable(where: Place, what: str, fix: str) -> Problem:

@@ -84,7 +84,7 @@ def test_the_environment_is_read_under_runtime_only(project, monkeypatch):
 
 def test_no_omegaconf_object_leaves_the_loader(project):
     project.recipe("sample: {prompts: [x], seeds: [1]}\nprepare: {resolution: [64, 128]}\n")
-    project.params("sample: {prompts: '${oc.create:[a, b]}'}\n")
+    project.params("sample: {seeds: ['${train.seed}']}\n")
     resolved = resolve(project.root)
     seen: list[object] = [plain(resolved.recipe), resolved.overridden]
     for value in seen:

@@ -174,9 +174,9 @@ IN_RANGE = "choose a value in that range; the default is "
         ),
         (
             "lora: {alpha: '${nothing:x}'}",
-            "lora.alpha = ${nothing:x} cannot be resolved",
-            "${section.key} for another key's value",
-            "name a key that exists, as `lora-recipes explain` lists them",
+            "lora.alpha = ${nothing:x}",
+            "${section.key} for another key's value; nothing else can be reached",
+            "write the value itself, or name the key whole, as ${train.seed}",
         ),
         (
             "dataset: {trigger: 'a ${ b'}",
@@ -216,7 +216,7 @@ IN_RANGE = "choose a value in that range; the default is "
         ),
         (
             "runtime: {workers: '${oc.env:NOT_SET_ANYWHERE,3}'}",
-            "runtime.workers = '3' (from ${oc.env:NOT_SET_ANYWHERE,3})",
+            "runtime.workers = ${oc.env:NOT_SET_ANYWHERE,3}, which is a text here",
             "a whole number from 0 to 256",
             "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text",
         ),

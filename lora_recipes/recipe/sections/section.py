@@ -145,8 +145,8 @@ Size = Annotated[
 ]
 """Width and height in pixels."""
 
-Name = Annotated[str, Field(min_length=1)]
-"""A text that is not empty."""
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
+"""A text that is not empty, of at most 4,096 letters."""
 
 Revision = Annotated[
     str, Field(pattern=r"^(none|[0-9a-f]{40})$"), Allowed("40 hex digits (a commit), or none")
