@@ -159,7 +159,7 @@ def _without_the_unreachable(tree: dict[str, Any]) -> dict[str, Any]:
     tree = deepcopy(tree)
     for key, text in list(_interpolations(tree, ())):
         if unreachable(text, key):
-            _set(tree, key, None)
+            lookup(tree, key[:-1])[key[-1]] = None
     return tree
 
 
