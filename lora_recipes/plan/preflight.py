@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import not_read, unseen
-from lora_recipes.dataset.find import find, shown
+from lora_recipes.dataset.find import find, shown, with_home
 from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
@@ -83,7 +83,7 @@ def _not_here(folder: Path) -> list[Problem]:
         Problem(
             where="params.yaml",
             what=f"data = {shown(folder)}: there is no such folder",
-            fix="name the folder that holds your pictures",
+            fix=with_home(folder) or "name the folder that holds your pictures",
         )
     ]
 
