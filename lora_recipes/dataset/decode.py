@@ -191,7 +191,7 @@ def _open(data: bytes, name: str) -> Image.Image:
 def _check_cost(image: Image.Image, data: bytes, name: str) -> None:
     """Refuse by its header what takes too much memory or time to decode."""
     try:
-        needed = image.width * image.height * limits.bytes_per_pixel(image)
+        needed = image.width * image.height * limits.bytes_per_pixel(image) + len(data)
     except Exception as error:  # of damaged EXIF
         raise _damaged(name, error) from error
     if needed > limits.MEMORY:
@@ -218,7 +218,7 @@ def _load(image: Image.Image, name: str) -> int:
 
 
 def _damaged(name: str, error: Exception) -> Unreadable:
-    detail = str(error).strip().rstrip(".") or type(error).__name__
+    detail = str(error).strip().rstrip(".") or "its content makes no sense"
     if isinstance(error, UnidentifiedImageError):
         detail = "its header makes no sense"
     if limits.TOO_LONG in detail:

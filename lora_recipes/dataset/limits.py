@@ -36,13 +36,13 @@ def bytes_per_pixel(image: Image.Image) -> int:
     Pillow keeps 4 bytes a pixel; turning it upright, a profile and an alpha each make a copy.
     WebP's and AVIF's decoders keep the picture several times.
     """
-    decoder = 10 if image.format in {"WEBP", "AVIF"} else 0
+    decoder = {"WEBP": 10, "AVIF": 13}.get(str(image.format), 0)
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         return decoder + 17
     if image.mode != "RGB" or "icc_profile" in image.info:
         return decoder + 12
     upright = image.format in {"JPEG", "MPO"} and ORIENTATION not in image.getexif()
-    return decoder + (4 if upright else 8)
+    return decoder + (5 if upright else 8)
 
 
 def scans(data: bytes) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import not_read, unseen
-from lora_recipes.dataset.find import find, shown
+from lora_recipes.dataset.find import find, shown, with_home
 from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
@@ -77,9 +77,15 @@ def full_check(
 
 def _not_here(folder: Path) -> list[Problem]:
     """A folder that DVC keeps can be fetched; any other one is a mistake."""
-    what = f"data = {shown(folder)}: there is no such folder"
-    problem = Problem(what, "name the folder that holds your pictures", where="params.yaml")
-    return [] if folder.with_name(folder.name + ".dvc").is_file() else [problem]
+    if folder.with_name(folder.name + ".dvc").is_file():
+        return []
+    return [
+        Problem(
+            where="params.yaml",
+            what=f"data = {shown(folder)}: there is no such folder",
+            fix=with_home(folder) or "name the folder that holds your pictures",
+        )
+    ]
 
 
 def _problems(

@@ -418,5 +418,6 @@ def test_a_png_with_a_palette_missing_is_named():
     data = data_of(photo().quantize(4))
     start = data.index(b"PLTE") - 4
     length = 12 + int.from_bytes(data[start : start + 4])
-    with pytest.raises(Unreadable):
+    with pytest.raises(Unreadable) as caught:
         decode(data[:start] + data[start + length :])
+    assert caught.value.reason == "is a damaged PNG (its content makes no sense)"

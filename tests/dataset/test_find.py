@@ -249,6 +249,14 @@ def test_a_missing_folder_that_dvc_tracks_can_be_fetched(folder):
     )
 
 
+def test_a_folder_below_home_is_to_be_written_out(folder, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert error(folder.parent / "~/pics") == (
+        "~/pics: ~ is not known as your home here, nor by DVC\n"
+        "  fix:     write the whole path: `data: /home/ann/pics`"
+    )
+
+
 def test_a_file_is_no_folder(folder):
     folder.write_text("")
     assert error(folder) == f"data: is a file, not a folder\n  fix:     {FIX_EMPTY}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,22 @@ def test_a_folder_that_is_not_there_would_stop_the_pipeline_unless_dvc_keeps_it(
     ]
     (tmp_path / "data/rexx.dvc").write_text("outs: []\n")
     assert checking.preflight(tmp_path, Dataset(), Prepare()).problems == []
+
+
+def test_a_data_folder_below_home_is_to_be_written_out(root, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    put(root, "params.yaml", "recipe: x\ndata: ~/pics\n")
+    assert told(ask(root)) == (
+        "params.yaml: data = ~/pics: there is no such folder\n"
+        "  fix:     write the whole path: `data: /home/ann/pics`"
+    )
+
+
+def test_a_plan_stops_at_sub_folders_that_nobody_declared_and_never_waits_for_a_pipe(root):
+    put(root / "data/my", "others/d.png", photo(100, 100, 4))
+    assert told(ask(root)) == (
+        "data/my/others: 1 picture would be trained on\n"
+        "  fix:     set dataset.control: others, or rename the folder"
+    )
+    os.mkfifo(root / "data/my/x.png")
+    assert told(ask(root)).startswith("data/my/x.png: is a named pipe, not a file\n")
