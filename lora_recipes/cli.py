@@ -59,7 +59,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def validate(options: argparse.Namespace, root: Path) -> int:
     """Check recipes and params.yaml: every mistake at once, with file, line and fix."""
     from lora_recipes.recipe.layers import recipe_names
-    from lora_recipes.recipe.load import resolve, validate_recipe
+    from lora_recipes.recipe.load import validate_recipe
 
     names = [Path(name).name.removesuffix(".yaml") for name in options.recipe]
     names = names or recipe_names(root)
@@ -75,7 +75,7 @@ def validate(options: argparse.Namespace, root: Path) -> int:
             fix="run this in the project's folder",
         )
     if not options.recipe and (root / "params.yaml").is_file():
-        checks.append(("params.yaml", lambda: list(resolve(root).warnings)))
+        checks.append(("params.yaml", partial(_validate_params, root)))
     for title, check in checks:
         try:
             found = check()
@@ -90,6 +90,16 @@ def validate(options: argparse.Namespace, root: Path) -> int:
     for text in told(errors):
         print(text, file=sys.stderr)
     return 1 if errors or (options.strict and warnings) else 0
+
+
+def _validate_params(root: Path) -> list[Problem]:
+    from lora_recipes.recipe.data_folder import missing_folder
+    from lora_recipes.recipe.load import resolve
+
+    found = list(resolve(root).warnings)
+    if problem := missing_folder(root):
+        raise UserError(problem)
+    return found
 
 
 def explain(options: argparse.Namespace, root: Path) -> int:

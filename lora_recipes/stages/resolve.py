@@ -6,7 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
+from lora_recipes.recipe.data_folder import missing_folder
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.hub_id import is_hub_id
 from lora_recipes.recipe.identity import present, restored
@@ -29,6 +31,8 @@ NOT_HERE = "not fetched yet"
 def run(root: Path, report: Reporter) -> None:
     """Write resolved.yaml, or nothing at all if anything is wrong."""
     resolved = resolve(root)
+    if problem := missing_folder(root):
+        raise UserError(problem)
     for warning in resolved.warnings:
         report.warn(str(warning))
     document = resolved_document(root, resolved, download=True)

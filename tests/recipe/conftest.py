@@ -40,6 +40,7 @@ def project(tmp_path: Path) -> Project:
     made = Project(tmp_path)
     made.recipe()
     made.params()
+    (tmp_path / "data").mkdir()
     return made
 
 
