@@ -204,7 +204,7 @@ def _metadata_line(line: str) -> tuple[str, str]:
     """`file_name` and `text` of one line."""
     example = '{"file_name": "a.png", "text": "a caption"}'
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_int=float)  # of any length
     except RecursionError as error:
         raise _BadLineError("is nested too deeply", f"write lines like {example}") from error
     except ValueError as error:

@@ -237,7 +237,7 @@ def _unusual(image: Image.Image, data: bytes, orientation: int) -> list[str]:
     if orientation > 1:
         notes.append("turned upright as their EXIF orientation asks")
     # MPO is a JPEG with a preview or a depth map behind it, as phones write them.
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+    if _frames(image) > 1 and image.format != "MPO":
         notes.append("with several frames or pages, of which the first is used")
     depth = _bits(image, data)
     if depth == SIXTEEN:
@@ -248,6 +248,13 @@ def _unusual(image: Image.Image, data: bytes, orientation: int) -> list[str]:
             "save it with 8 or 16 bits per channel",
         )
     return notes
+
+
+def _frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # of what follows the first, as above
+        raise _damaged(str(image.format), error) from error
 
 
 def _bits(image: Image.Image, data: bytes) -> int:

@@ -256,6 +256,12 @@ def test_a_huge_file_is_no_caption(folder):
     )
 
 
+def test_a_number_of_any_length_beside_a_caption_is_fine(folder):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", '{"file_name": "a.png", "text": "rex", "n": ' + "9" * 5000 + "}")
+    assert read(folder) == {"a.png": ("rex", "metadata")}
+
+
 def test_texts_that_belong_to_no_picture_are_known(folder):
     put(folder, "a.png")
     put(folder, "a.txt", "words")

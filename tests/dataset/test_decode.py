@@ -421,3 +421,13 @@ def test_a_png_with_a_palette_missing_is_named():
     with pytest.raises(Unreadable) as caught:
         decode(data[:start] + data[start + length :])
     assert caught.value.reason == "is a damaged PNG (its content makes no sense)"
+
+
+def test_a_tiff_whose_second_page_is_damaged_is_named():
+    first, second = photo(), photo(seed=1)
+    data = bytearray(data_of(first, "TIFF", save_all=True, append_images=[second]))
+    width = struct.pack("<HHI", 256, 4, 1)
+    at = data.rindex(width)
+    data[at : at + 2] = b"\xff\xff"  # the page no longer says how wide it is
+    with pytest.raises(Unreadable, match="is a damaged TIFF"):
+        decode(bytes(data))
