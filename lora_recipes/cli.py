@@ -93,8 +93,8 @@ def validate(options: argparse.Namespace, root: Path) -> int:
 
 
 def _validate_params(root: Path) -> list[Problem]:
-    from lora_recipes.recipe.data_folder import missing_folder
     from lora_recipes.recipe.load import resolve
+    from lora_recipes.recipe.missing_folder import missing_folder
 
     found = list(resolve(root).warnings)
     if problem := missing_folder(root):

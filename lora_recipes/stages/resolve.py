@@ -8,11 +8,11 @@ from typing import Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
-from lora_recipes.recipe.data_folder import missing_folder
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.hub_id import is_hub_id
 from lora_recipes.recipe.identity import present, restored
 from lora_recipes.recipe.load import Resolved, resolve
+from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.model import SECTIONS, plain
 from lora_recipes.recipe.resolved import FILE
 from lora_recipes.recipe.sections.base import Base
