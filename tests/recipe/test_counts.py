@@ -75,7 +75,7 @@ def test_plan_rules_and_stream_ask_one_function(project):
     with patch.object(counts, "cut", longer):
         plan = make_plan(resolve(project.root), [1] * 9, Path(project.root), device=Device("x"))
         assert plan.length is not None
-        assert plan.length.steps == 777
+        assert plan.length.counts.steps == 777
         assert problems_for_images(train, [1] * 9) == []
         assert Stream.of([1] * 9, train).steps == 777
     assert len(problems_for_images(train, [1] * 9)) == 1

@@ -83,7 +83,7 @@ def pictured(settings: Settings, root: Path) -> dict[str, str]:
     clear = photo(100, 100, 2)
     clear.putalpha(100)
     put(root / "data/my", "clear.png", clear)
-    for folder in ("held", "other"):
+    for folder in ("held", "rest"):
         put(root / "data/my", f"{folder}/{folder}.png", photo(100, 100, len(folder)))
         put(root / "data/my", f"{folder}/{folder}.txt", f"a picture of the {folder}")
     dataset_stage.run(root, Quiet())
