@@ -12,7 +12,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Tiny = Annotated[float, Field(gt=0, le=1)]
 
 
-class Adafactor(Section):
+class AdafactorSettings(Section):
     """The settings of Adafactor, with the meaning that transformers gives them."""
 
     relative_step: Annotated[bool, Off(False)] = False
@@ -86,7 +86,7 @@ class Adafactor(Section):
     """
 
 
-class Adamw(Section):
+class AdamwSettings(Section):
     """The settings of AdamW."""
 
     beta1: Beta = 0.9
