@@ -77,13 +77,15 @@ class Sources:
         self._old = self._read()
         self._known: dict[str, dict[str, Any]] = {}
         self._facts: dict[Path, ModuleFacts] = {}
+        self._beside: dict[Path, dict[str, list[Path]]] = {}
+        self._named: dict[str, list[Path]] = {}
 
     def of(self, file: Path) -> ModuleFacts:
         """What a module does and imports."""
         if file not in self._facts:
             content = file.read_bytes()
             module = _module_name(self.package, file)
-            beside = sorted(_data(file.parent))
+            beside = sorted(self.beside(file.parent))
             key = digest([_PARSER, module, beside, sha256_bytes(content)])
             facts = _checked(self._old.get(key))
             if facts is None:
@@ -93,6 +95,18 @@ class Sources:
             self._known[key] = {**asdict(facts), "check": digest(asdict(facts))}
             self._facts[file] = facts
         return self._facts[file]
+
+    def beside(self, folder: Path) -> dict[str, list[Path]]:
+        """The data files and folders in a package folder: each name with its files."""
+        if folder not in self._beside:
+            self._beside[folder] = _data(folder)
+        return self._beside[folder]
+
+    def named(self, name: str) -> list[Path]:
+        """The module file of a dotted name and its packages' `__init__` files."""
+        if name not in self._named:
+            self._named[name] = list(_files_of(self.package, name))
+        return self._named[name]
 
     def save(self) -> None:
         """Keep what is known, for the next time."""
@@ -146,7 +160,7 @@ def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
             continue
         modules.add(file)
         for name in sources.of(file).imports:
-            waiting.extend(_files_of(package, name))
+            waiting.extend(sources.named(name))
     data = {path for file in modules for path in _data_of(file, sources)}
     return sorted(modules | data)
 
@@ -154,12 +168,14 @@ def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
 def unnamed_data(folder: Path, sources: Sources) -> set[str]:
     """The data files and folders in a package folder that no module beside them names."""
     modules = (file for file in folder.glob("*.py"))
-    return set(_data(folder)) - {name for file in modules for name in sources.of(file).data}
+    return set(sources.beside(folder)) - {
+        name for file in modules for name in sources.of(file).data
+    }
 
 
 def _data_of(file: Path, sources: Sources) -> Iterator[Path]:
     """The data files that count with a module."""
-    beside = _data(file.parent)
+    beside = sources.beside(file.parent)
     if not beside:
         return
     for name in {*sources.of(file).data, *unnamed_data(file.parent, sources)}:
