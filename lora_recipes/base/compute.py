@@ -28,7 +28,7 @@ class Setup:
     device: torch.device
     dtype: torch.dtype
     adapter_dtype: torch.dtype
-    """Of the adapter's products."""
+    """Of the adapter's matmuls."""
 
 
 def set_up(compute: Compute) -> Setup:

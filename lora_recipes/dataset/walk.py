@@ -36,8 +36,8 @@ _KINDS = (
 )
 _LINKS = {
     errno.ELOOP: "is a link that leads back to itself",
-    errno.ENOENT: "is a link that leads nowhere",
-    errno.ENOTDIR: "is a link that leads nowhere",
+    errno.ENOENT: "is a link that points to nothing",
+    errno.ENOTDIR: "is a link that points to nothing",
 }
 _OUT = "move it out of the data folder"
 _THEMSELVES = (

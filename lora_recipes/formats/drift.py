@@ -239,7 +239,7 @@ def _is_untold(
         if module is None
         else [
             *(n for role, n in module.tensors.items() if formless or role in _NOT_IN_DELTA),
-            *module.strangers,
+            *module.unknown,
         ]
         for module, _, _ in sides
     ]

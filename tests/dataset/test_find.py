@@ -231,7 +231,7 @@ def test_linked_folders_and_dangling_links_are_errors(folder, tmp_path):
         "  fix:     put the files themselves there (`dvc checkout` restores those that DVC tracks)"
     )
     assert error(folder) == (
-        f"data/gone.png: is a link that leads nowhere\n{fix}\n"
+        f"data/gone.png: is a link that points to nothing\n{fix}\n"
         f"data/linked: is a link to a folder\n{fix}"
     )
 
