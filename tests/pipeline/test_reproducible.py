@@ -188,7 +188,7 @@ def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
     assert "small-rank" in shown
     assert project.json("out/train.json")["steps"] == STEPS
     changed = project.run("dvc", "metrics", "diff").stdout
-    assert "loss_final" in changed
+    assert "loss_last" in changed
     assert "index.html" in project.run("dvc", "plots", "show").stdout
     trained = project.lock()["train"]
     project.run("dvc", "repro", "--force", "--single-item", "train")
