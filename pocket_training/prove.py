@@ -1,6 +1,6 @@
 """Does this machine give the demo's adapter back: to the bit, or within the stated bounds?
 
-After `make repro`, `python -m lora_recipes.pocket.prove` (`make prove`) says which of the two it
+After `make repro`, `python -m pocket_training.prove` (`make prove`) says which of the two it
 is, or fails. `--renew` (`make golden`) makes the adapter in `out/` the golden one.
 
 On a CPU of another model the last bits of a sum differ, and 720 steps of training amplify small
@@ -24,7 +24,7 @@ from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.hashing import sha256_file
 from lora_recipes.pipeline import ADAPTER, FIGURES, LOSSES, RECORD, SAMPLES
-from lora_recipes.pocket.evaluate import figures, verdict
+from pocket_training.evaluate import figures, verdict
 
 GOLDEN = Path("tests/golden/pocket-demo.safetensors")
 
