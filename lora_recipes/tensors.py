@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import atomic_file
 from lora_recipes.printable import line
 
@@ -134,12 +134,10 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return _parse(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"cannot be read: {error.strerror or error}",
-                fix="check the path",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"cannot be read: {error.strerror or error}",
+            fix="check the path",
         ) from error
 
 
@@ -234,7 +232,7 @@ def _is_plain(entry: Entry) -> bool:
 def _foreign(path: Path, first: bytes = b"") -> UserError:
     for beginnings, what, fix in _OTHERS:
         if first.startswith(beginnings):
-            return UserError(Problem(where=str(path), what=what, fix=fix))
+            return UserError.of(where=str(path), what=what, fix=fix)
     return _problem(path, "is not a safetensors file, or its header is damaged")
 
 
@@ -243,7 +241,7 @@ def _truncated(path: Path, size: int, expected: int) -> UserError:
 
 
 def _problem(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix="fetch or make the file again"))
+    return UserError.of(where=str(path), what=what, fix="fetch or make the file again")
 
 
 def _kind(tensor: Tensor) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lora_recipes.base.locate import POCKET
+from lora_recipes.pocket import MODEL_DIR
 
 STEPS = {"vae": 5000, "unet": 3400}
 THREADS = 2
@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("part", choices=(*STEPS, "export", "measure"))
     parser.add_argument("--scratch", type=Path, help="folder for pictures and snapshots")
     parser.add_argument("--steps", type=int, help=f"optimizer steps; default {STEPS}")
-    parser.add_argument("--model", type=Path, default=POCKET, help="the folder to export to")
+    parser.add_argument("--model", type=Path, default=MODEL_DIR, help="the folder to export to")
     parser.add_argument("--threads", type=int, default=THREADS, help="CPU threads")
     arguments = parser.parse_args(argv)
     if arguments.part != "measure":

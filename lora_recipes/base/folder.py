@@ -155,7 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_json(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix="fetch the file again"))
+    return UserError.of(where=str(path), what=what, fix="fetch the file again")
 
 
 class _Twice(Exception):
@@ -236,13 +236,11 @@ def _leads_to(home: Path, name: str) -> Path | None:
 
 
 def _wrong_shard(index: Path, what: str) -> UserError:
-    return UserError(
-        Problem(
-            where=str(index),
-            what=what,
-            allowed="names of .safetensors files in the same folder, one for each weight",
-            fix="fetch the model again, or choose another base.model",
-        )
+    return UserError.of(
+        where=str(index),
+        what=what,
+        allowed="names of .safetensors files in the same folder, one for each weight",
+        fix="fetch the model again, or choose another base.model",
     )
 
 
@@ -261,10 +259,8 @@ def _check_is_sdxl(folder: Path, key: str) -> None:
         )
     else:
         return
-    raise UserError(
-        Problem(
-            where=str(folder),
-            what=f"holds {kind}",
-            fix=f"set {key} to a text-to-image SDXL model",
-        )
+    raise UserError.of(
+        where=str(folder),
+        what=f"holds {kind}",
+        fix=f"set {key} to a text-to-image SDXL model",
     )

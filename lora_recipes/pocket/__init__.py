@@ -1,4 +1,9 @@
-"""The pocket: a miniature SDXL, shipped with the package. Its weights lie in `model/`.
+"""The pocket: a miniature SDXL, shipped with the package.
 
-How they were made, and how the demo is judged, is `pocket_training/` in the repository.
+How its weights were made, and how the demo is judged, is `pocket_training/` in the repository.
 """
+
+from pathlib import Path
+
+MODEL_DIR = Path(__file__).resolve().parent / "model"
+"""The diffusers folder with the pretrained weights."""

@@ -28,8 +28,8 @@ def read_resolved(root: Path) -> dict[str, Any]:
         UserError: the file is missing or was damaged.
     """
     if not (root / FILE).is_file():
-        raise UserError(
-            Problem(where=FILE, what="is missing", fix="run `dvc repro`, which makes it first")
+        raise UserError.of(
+            where=FILE, what="is missing", fix="run `dvc repro`, which makes it first"
         )
     return _parsed(root / FILE, (root / FILE).read_bytes())
 

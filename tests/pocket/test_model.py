@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
-from lora_recipes.base.locate import POCKET
+from lora_recipes.pocket import MODEL_DIR
 from pocket_training import build, demo, judge, measure, tokens, world
 from pocket_training.train_unet import Data, Pocket, loss_of_step
 from pocket_training.train_vae import to_picture, to_pixels
@@ -20,17 +20,17 @@ PROMPTS = ["a photo of a red heart on a blue background", "a zwk toy, white back
 
 @pytest.fixture(scope="module")
 def pipeline() -> StableDiffusionXLPipeline:
-    return measure.load(POCKET)
+    return measure.load(MODEL_DIR)
 
 
 def test_the_model_folder_stays_under_16_megabytes():
-    files = [file for file in POCKET.rglob("*") if file.is_file()]
+    files = [file for file in MODEL_DIR.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} <= {".json", ".txt", ".safetensors", ".md"}
     assert 10e6 < sum(file.stat().st_size for file in files) <= 16e6
 
 
 def test_it_loads_in_float32_without_being_told():
-    loaded = StableDiffusionXLPipeline.from_pretrained(POCKET)
+    loaded = StableDiffusionXLPipeline.from_pretrained(MODEL_DIR)
     parts = (loaded.unet, loaded.vae, loaded.text_encoder, loaded.text_encoder_2)
     assert [part.dtype for part in parts] == [torch.float32] * 4
     assert loaded.config.force_zeros_for_empty_prompt
@@ -54,7 +54,7 @@ def test_its_tokenizers_are_those_of_sdxl_in_small(pipeline):
 
 def test_tokenizer_files_of_both_formats_agree():
     for name in build.PADS:
-        folder = POCKET / name
+        folder = MODEL_DIR / name
         assert json.loads((folder / "vocab.json").read_text("utf-8")) == tokens.vocabulary()[0]
         from_folder = CLIPTokenizer.from_pretrained(folder)
         for prompt in PROMPTS:
@@ -136,8 +136,8 @@ def test_the_pocket_draws_what_prompts_ask_for(pipeline):
 
 
 def test_the_model_card_shows_the_measured_figures():
-    card = json.loads((POCKET / "card.json").read_text("utf-8"))
-    told = " ".join((POCKET / "README.md").read_text("utf-8").split())
+    card = json.loads((MODEL_DIR / "card.json").read_text("utf-8"))
+    told = " ".join((MODEL_DIR / "README.md").read_text("utf-8").split())
     asked, vae, unknown, weights = (
         card[part] for part in ("as_asked", "vae", "unknown_word", "weights")
     )

@@ -46,12 +46,10 @@ def own_device(world: World, device: torch.device) -> torch.device:
         return device
     there = torch.cuda.device_count() if device.type == "cuda" else 0
     if world.processes > there:
-        raise UserError(
-            Problem(
-                what=f"runtime.processes = {world.processes} beside compute.device = {device.type}",
-                allowed=f"up to {there}, a GPU for each" if there else "1 on an Apple GPU",
-                fix="lower runtime.processes, or set compute.device to cpu",
-            )
+        raise UserError.of(
+            what=f"runtime.processes = {world.processes} beside compute.device = {device.type}",
+            allowed=f"up to {there}, a GPU for each" if there else "1 on an Apple GPU",
+            fix="lower runtime.processes, or set compute.device to cpu",
         )
     return torch.device(device.type, world.local_rank)
 
@@ -93,12 +91,10 @@ def launch(world: World, device: torch.device, precision: Precision) -> lightnin
             fabric.launch()
     except distributed.DistError as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise UserError(
-            Problem(
-                what=f"process {world.rank} of {world.size} cannot join process 0 at {address}",
-                fix="start all machines within half an hour, each with an address of machine 0 "
-                "that it can reach (docs/multi-process.md)",
-            )
+        raise UserError.of(
+            what=f"process {world.rank} of {world.size} cannot join process 0 at {address}",
+            fix="start all machines within half an hour, each with an address of machine 0 "
+            "that it can reach (docs/multi-process.md)",
         ) from error
     return fabric
 
@@ -116,14 +112,12 @@ def agree(world: World, fingerprint: str) -> None:
         distributed.all_gather_object(found, fingerprint)
     others = [str(rank) for rank, value in enumerate(found) if value != found[0]]
     if others:
-        raise UserError(
-            Problem(
-                what=f"process {', '.join(others)} of {world.size} would train something else "
-                "than process 0",
-                allowed="the same recipe, data, base model, code, packages and kind of device",
-                fix="bring the same commit, resolved.yaml, build/encoded and environment to each "
-                "machine",
-            )
+        raise UserError.of(
+            what=f"process {', '.join(others)} of {world.size} would train something else "
+            "than process 0",
+            allowed="the same recipe, data, base model, code, packages and kind of device",
+            fix="bring the same commit, resolved.yaml, build/encoded and environment to each "
+            "machine",
         )
 
 
