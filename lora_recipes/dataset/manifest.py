@@ -72,10 +72,6 @@ class Manifest:
     images: tuple[Image, ...]
     """Sorted by role and path."""
 
-    def of_role(self, role: str) -> tuple[Image, ...]:
-        """The pictures of one role."""
-        return tuple(image for image in self.images if image.role == role)
-
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
         return tuple(

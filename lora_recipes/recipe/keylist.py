@@ -18,8 +18,8 @@ from ruamel.yaml.error import YAMLError
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.dump import scalar
 from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.params import FILE
+from lora_recipes.tree import lookup
 
 
 @dataclass(frozen=True)
