@@ -75,8 +75,11 @@ def read(path: Path, shown: str) -> Source:
         raise UserError(_translate(error, text, shown)) from error
     except ReaderError as error:
         where = Place(shown, text[: error.position].count(chr(10)) + 1)
-        what = f"is not YAML: the character {error.character:#04x}"
-        raise UserError.of(where=where, what=what, fix="remove the character") from error
+        raise UserError.of(
+            where=where,
+            what=f"is not YAML: the character {error.character:#04x}",
+            fix="remove the character",
+        ) from error
     except RecursionError as error:
         raise UserError(_too_deep(_deep_place(text, shown))) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -123,15 +126,20 @@ def _text(path: Path, shown: str) -> str:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        fix = "run this in the project's folder"
-        raise UserError.of(where=Place(shown), what="is missing", fix=fix) from error
+        raise UserError.of(
+            where=Place(shown), what="is missing", fix="run this in the project's folder"
+        ) from error
     except UnicodeDecodeError as error:
         where = Place(shown, path.read_bytes()[: error.start].count(b"\n") + 1)
-        fix = "save the file as UTF-8"
-        raise UserError.of(where=where, what="is not UTF-8 text", fix=fix) from error
+        raise UserError.of(
+            where=where, what="is not UTF-8 text", fix="save the file as UTF-8"
+        ) from error
     except OSError as error:
-        what, fix = f"cannot be read: {error.strerror}", "check the file's permissions"
-        raise UserError.of(where=Place(shown), what=what, fix=fix) from error
+        raise UserError.of(
+            where=Place(shown),
+            what=f"cannot be read: {error.strerror}",
+            fix="check the file's permissions",
+        ) from error
     if match := re.search(r"^%YAML\s+(?!1\.2\s*$).*$", text, flags=re.MULTILINE):
         line = text[: match.start()].count("\n") + 1
         raise UserError.of(

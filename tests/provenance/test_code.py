@@ -396,7 +396,7 @@ def test_the_list_of_what_is_left_out_names_what_is_there():
     assert [name for name in BYTE_FREE if not (PACKAGE / name).exists()] == []
     # Of params, stages take `runtime` alone; tests/train/test_resume.py changes each of its keys.
     for name in STAGES:
-        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime", "FILE"}
+        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime"}
 
 
 def imported(name: str, module: str) -> Iterator[str]:
