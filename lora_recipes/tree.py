@@ -1,9 +1,14 @@
-"""Nested mappings, and their values by key: `train.learning_rate` of a recipe."""
+"""Nested mappings and lists: their values by key, as `train.learning_rate`, and their bounds."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+class SaidTwice(Exception):
+    """A key that an object of JSON has twice."""
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -30,3 +35,27 @@ def lookup(tree: Any, key: Sequence[str | int]) -> Any:
             return None
         tree = tree[part]
     return tree
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON in which each key stands once: json's `object_pairs_hook`.
+
+    Raises:
+        SaidTwice: one stands there twice, and programs differ in which of the two counts.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise SaidTwice(counts.most_common(1)[0][0])
+    return found
+
+
+def is_deeper(value: Any, most: int) -> bool:
+    """Whether more than so many lists and mappings stand inside one another."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [one for one in level if isinstance(one, (dict, list))]
+        if not level:
+            return False
+        level = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]
+    return True
