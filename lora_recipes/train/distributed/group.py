@@ -158,14 +158,16 @@ def or_lost() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Nothing but errors from Lightning's logger."""
-    logger = logging.getLogger("lightning.fabric")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Nothing but errors from Lightning: which logger speaks depends on what was imported."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("fabric", "pytorch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _prepare_to_start(world: World) -> None:
