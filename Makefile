@@ -20,13 +20,13 @@ repro: setup
 	@echo "Open out/report/index.html to see what the adapter learned."
 
 judge: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.evaluate out/samples
+	@$(ACTIVE) python -m pocket_training.evaluate out/samples
 
 prove: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.prove
+	@$(ACTIVE) python -m pocket_training.prove
 
 golden: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.prove --renew
+	@$(ACTIVE) python -m pocket_training.prove --renew
 
 test: setup
 	@$(ACTIVE) python -m pytest -n 2 --dist loadfile

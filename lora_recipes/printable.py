@@ -47,15 +47,16 @@ def json_text(value: Any) -> str:
 
     JSON has no infinity and no nan; a number that is not finite becomes its name, "inf" or "nan".
     """
-    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     return _STEERS_BUT_LAYOUT.sub(_escape_in_json, text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as JSON has it: tuples as lists, numbers that are not finite by their names."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.world import COLOURS, RESERVED, SUPERSAMPLE, Colour, Place
+from pocket_training import world
+from pocket_training.world import COLOURS, RESERVED, SUPERSAMPLE, Colour, Place
 
 TRIGGER, CLASS_WORD = "zwk", "toy"
 BODY: Colour = RESERVED["teal"]

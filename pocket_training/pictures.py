@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.world import Colour, Place
+from pocket_training import world
+from pocket_training.world import Colour, Place
 
 Pixels = NDArray[np.uint8]
 

@@ -7,7 +7,6 @@ admitted it: no text where a number is asked for, no number that asks for all me
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -140,9 +139,3 @@ def shown(value: Any, most: int = SHOWN) -> str:
 def named(text: Any) -> str:
     """A key or a name as a message shows it: a text without its quotes."""
     return shown(text).strip('"')
-
-
-def listed(values: Sequence[str]) -> str:
-    """Names in one line, at most ten of them."""
-    more = f" and {len(values) - 10} more" if len(values) > 10 else ""  # noqa: PLR2004
-    return ", ".join(values[:10]) + more

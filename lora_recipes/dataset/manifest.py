@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.dataset.roles import hashed
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_text
 from lora_recipes.hashing import digest
 
@@ -71,10 +71,6 @@ class Manifest:
     hash: str
     images: tuple[Image, ...]
     """Sorted by role and path."""
-
-    def of_role(self, role: str) -> tuple[Image, ...]:
-        """The pictures of one role."""
-        return tuple(image for image in self.images if image.role == role)
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
@@ -144,9 +140,9 @@ def _readable(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UserError(Problem(where=where, what=f"there is no {what}", fix=AGAIN)) from error
+        raise UserError.of(where=where, what=f"there is no {what}", fix=AGAIN) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(Problem(where=where, what=f"cannot be read: {error}", fix=AGAIN)) from error
+        raise UserError.of(where=where, what=f"cannot be read: {error}", fix=AGAIN) from error
 
 
 def read(path: Path) -> Manifest:
@@ -161,5 +157,5 @@ def read(path: Path) -> Manifest:
         as_written = content["hash"] == manifest.hash and content["schema"] == SCHEMA
     if not as_written:
         where = f"{path.parent.name}/{path.name}"
-        raise UserError(Problem(where=where, what="was changed by hand", fix=AGAIN))
+        raise UserError.of(where=where, what="was changed by hand", fix=AGAIN)
     return manifest

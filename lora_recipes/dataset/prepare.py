@@ -187,12 +187,10 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     if missing and problems:
         raise UserError(problems)
     if missing:
-        raise UserError(
-            Problem(
-                where=shown(folder),
-                what=f"gone since the dataset stage looked: {', '.join(missing)}",
-                fix="put them back, or run `dvc repro`, which looks again",
-            )
+        raise UserError.of(
+            where=shown(folder),
+            what=f"gone since the dataset stage looked: {', '.join(missing)}",
+            fix="put them back, or run `dvc repro`, which looks again",
         )
     return files
 
@@ -209,8 +207,8 @@ def _pixels(folder: Path, file: Path, listed: ListedPicture, background: str) ->
         picture = decode(data, background=background).image
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-        raise UserError(Problem(where=where, what=what, fix="make the file readable")) from error
+        raise UserError.of(where=where, what=what, fix="make the file readable") from error
     except Unreadable as error:
-        raise UserError(Problem(where=where, what=error.reason, fix=error.fix)) from error
+        raise UserError.of(where=where, what=error.reason, fix=error.fix) from error
     assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
     return picture

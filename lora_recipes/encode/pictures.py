@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.dataset.manifest import Image, Manifest
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ def read_pictures(folder: Path, manifest: Manifest) -> list[PreparedPicture]:
         prepared = {entry["path"]: entry for entry in json.loads(path.read_text("utf-8"))["images"]}
         return [_picture(folder, image, prepared[image.path]) for image in manifest.images]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what="is missing or is not what the prepare stage writes",
-                fix="run `dvc repro prepare`, which writes it anew",
-            )
+        raise UserError.of(
+            where=str(path),
+            what="is missing or is not what the prepare stage writes",
+            fix="run `dvc repro prepare`, which writes it anew",
         ) from error
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_text
 
 if TYPE_CHECKING:
@@ -103,12 +103,10 @@ def read_index(folder: Path) -> EncodedIndex:
         images = tuple(_example(image) for image in fields.pop("images"))
         return EncodedIndex(images=images, **fields)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what="is missing or is not what the encode stage writes",
-                fix=_AGAIN,
-            )
+        raise UserError.of(
+            where=str(path),
+            what="is missing or is not what the encode stage writes",
+            fix=_AGAIN,
         ) from error
 
 
@@ -160,7 +158,7 @@ def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def _other_file(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix=_AGAIN))
+    return UserError.of(where=str(path), what=what, fix=_AGAIN)
 
 
 _AGAIN = "run `dvc repro encode`, which writes it anew"

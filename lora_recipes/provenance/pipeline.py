@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.processes import ask, git_environment
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.text import aligned
+from lora_recipes.tree import lookup
 
 DVC_STATUS = """
 import gc, sys

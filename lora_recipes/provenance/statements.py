@@ -50,14 +50,15 @@ def statements(node: ast.AST) -> list[object]:
 
 
 def _is_message(call: ast.Call) -> bool:
-    """`Problem(…)`, `report.say(…)`, `self.report.warn(…)`."""
+    """`Problem(…)`, `UserError.of(…)`, `report.say(…)`, `self.report.warn(…)`."""
     if isinstance(call.func, ast.Name):
         return call.func.id in MESSAGES
-    return (
-        isinstance(call.func, ast.Attribute)
-        and call.func.attr in SAYING
-        and _name(call.func.value) in ("report", "reporter")
-    )
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    owner = _name(call.func.value)
+    if call.func.attr == "of":
+        return owner in MESSAGES
+    return call.func.attr in SAYING and owner in ("report", "reporter")
 
 
 def _effects(nodes: list[ast.AST]) -> list[object]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import every_key, recipe_keys
-from lora_recipes.recipe.interpolate import Unresolved, interpolate, lookup
+from lora_recipes.recipe.interpolate import Unresolved, interpolate
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.structure import Checked
 from lora_recipes.recipe.yamlfile import Key, dotted, names_only
+from lora_recipes.tree import lookup
 
 REFERENCE = re.compile(r"(?<!\\)\$\{\s*([\w.]+)\s*\}")
 """`${section.key}`, not escaped."""

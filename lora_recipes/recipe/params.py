@@ -13,9 +13,6 @@ from lora_recipes.recipe.interpolate import interpolate
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.yamlfile import Source, read
 
-FILE = PARAMS
-"""Which recipe, which data, and the user's overrides; in the project's folder."""
-
 
 def runtime(root: Path) -> Runtime:
     """The `runtime` section of params.yaml, with its `${oc.env:…}` filled in.
@@ -23,7 +20,7 @@ def runtime(root: Path) -> Runtime:
     Raises:
         UserError: params.yaml is missing, or `validate` would find a mistake in the section.
     """
-    source = read(root / FILE, FILE)
+    source = read(root / PARAMS, PARAMS)
     values, unresolved = interpolate(source.data, ("runtime",))
     given: Any = values.get("runtime") or {}
     try:

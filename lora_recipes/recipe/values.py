@@ -22,12 +22,12 @@ from lora_recipes.recipe.fields import (
     show,
 )
 from lora_recipes.recipe.fields import Key as Known
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
 from lora_recipes.recipe.yamlfile import Key, describe, dotted, names_only
+from lora_recipes.tree import lookup
 
 AnySection = TypeVar("AnySection", bound=Section)
 

@@ -75,8 +75,11 @@ def read(path: Path, shown: str) -> Source:
         raise UserError(_translate(error, text, shown)) from error
     except ReaderError as error:
         where = Place(shown, text[: error.position].count(chr(10)) + 1)
-        what = f"is not YAML: the character {error.character:#04x}"
-        raise UserError(_unreadable(where, what, "remove the character")) from error
+        raise UserError.of(
+            where=where,
+            what=f"is not YAML: the character {error.character:#04x}",
+            fix="remove the character",
+        ) from error
     except RecursionError as error:
         raise UserError(_too_deep(_deep_place(text, shown))) from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -84,13 +87,11 @@ def read(path: Path, shown: str) -> Source:
     lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
     source = Source(shown, data, lines)
     if not isinstance(data, dict):
-        raise UserError(
-            Problem(
-                where=Place(shown, 1),
-                what=f"the file is {describe(data)}",
-                allowed="`key: value` lines",
-                fix="start from one of the shipped recipes",
-            )
+        raise UserError.of(
+            where=Place(shown, 1),
+            what=f"the file is {describe(data)}",
+            allowed="`key: value` lines",
+            fix="start from one of the shipped recipes",
         )
     problems = list(_odd_values(source, data))
     if problems:
@@ -121,33 +122,31 @@ def names_only(key: Key) -> tuple[str, ...]:
 def _text(path: Path, shown: str) -> str:
     if path.exists() and not path.is_file():
         what, fix = "is not an ordinary file", "put the file itself there"
-        raise UserError(_unreadable(Place(shown), what, fix))
+        raise UserError.of(where=Place(shown), what=what, fix=fix)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(
-            _unreadable(Place(shown), "is missing", "run this in the project's folder")
-        ) from (error)
+        raise UserError.of(
+            where=Place(shown), what="is missing", fix="run this in the project's folder"
+        ) from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(
-            _unreadable(Place(shown, line), "is not UTF-8 text", "save the file as UTF-8")
+        where = Place(shown, path.read_bytes()[: error.start].count(b"\n") + 1)
+        raise UserError.of(
+            where=where, what="is not UTF-8 text", fix="save the file as UTF-8"
         ) from error
     except OSError as error:
-        raise UserError(
-            _unreadable(
-                Place(shown), f"cannot be read: {error.strerror}", "check the file's permissions"
-            )
+        raise UserError.of(
+            where=Place(shown),
+            what=f"cannot be read: {error.strerror}",
+            fix="check the file's permissions",
         ) from error
     if match := re.search(r"^%YAML\s+(?!1\.2\s*$).*$", text, flags=re.MULTILINE):
         line = text[: match.start()].count("\n") + 1
-        raise UserError(
-            Problem(
-                where=Place(shown, line),
-                what=f"asks for another YAML: {match.group().strip()}",
-                allowed="YAML 1.2, as DVC reads it",
-                fix="remove the line",
-            )
+        raise UserError.of(
+            where=Place(shown, line),
+            what=f"asks for another YAML: {match.group().strip()}",
+            allowed="YAML 1.2, as DVC reads it",
+            fix="remove the line",
         )
     return text
 
@@ -178,7 +177,7 @@ def _refuse_odd_nodes(root: Any, shown: str) -> None:
         where = Place(shown, node.start_mark.line + 1)
         if id(node) in around:
             fix = "remove the alias (*name) that stands inside its own anchor (&name)"
-            raise UserError(Problem("a value holds itself", fix, "", where))
+            raise UserError.of(where=where, what="a value holds itself", fix=fix)
         if len(around) > DEEPEST:
             raise UserError(_too_deep(where))
         if count > MOST_VALUES or node.id == "scalar":
@@ -198,10 +197,12 @@ def _refuse_key(name: Any, shown: str) -> None:
     if name.id != "scalar":
         kind = "a list" if name.id == "sequence" else "a mapping"
         fix = "put the key into quotes, or the brackets after the colon"
-        raise UserError(Problem(f"a key is {kind}", fix, "a name", where))
+        raise UserError.of(what=f"a key is {kind}", fix=fix, allowed="a name", where=where)
     if name.value == "<<" and name.style is None:
         fix = "remove the line and write the keys out; a recipe takes others in with `extends`"
-        raise UserError(Problem("<< merges mappings in YAML 1.1 only", fix, "YAML 1.2", where))
+        raise UserError.of(
+            what="<< merges mappings in YAML 1.1 only", fix=fix, allowed="YAML 1.2", where=where
+        )
     _refuse_scalar(name, where)
 
 
@@ -209,7 +210,7 @@ def _refuse_scalar(node: Any, where: Place) -> None:
     if node.id == "scalar" and node.tag.endswith((":int", ":float")) and len(node.value) > DIGITS:
         what = f"a number has {len(node.value):,} digits"
         fix = "write a shorter number, or put it into quotes if it is meant as text"
-        raise UserError(Problem(what, fix, f"{DIGITS} digits", where))
+        raise UserError.of(what=what, fix=fix, allowed=f"{DIGITS} digits", where=where)
 
 
 def _unforeseen(yaml: YAML, node: Any, shown: str) -> Problem:
@@ -235,10 +236,6 @@ def _unforeseen(yaml: YAML, node: Any, shown: str) -> Problem:
         what="is not YAML that can be read",
         fix="remove tags (!!…), anchors (&…) and brackets that were not meant",
     )
-
-
-def _unreadable(where: Place, what: str, fix: str) -> Problem:
-    return Problem(where=where, what=what, fix=fix)
 
 
 def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:

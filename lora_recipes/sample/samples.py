@@ -18,7 +18,7 @@ from torch import Tensor
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base.compute import free_memory
 from lora_recipes.base.load import load_unet, load_vae
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.generate.generation import (
     Embeddings,
     Generation,
@@ -112,11 +112,9 @@ def _named(image: SampleImage) -> Iterator[None]:
     try:
         yield
     except NotFiniteError as error:
-        raise UserError(
-            Problem(
-                what=f'image {image.file} ("{image.prompt}") holds values that are not finite',
-                fix="lower sample.strength, or train with a lower train.learning_rate"
-                if image.adapted
-                else "check the base model's files, or set compute.precision: fp32",
-            )
+        raise UserError.of(
+            what=f'image {image.file} ("{image.prompt}") holds values that are not finite',
+            fix="lower sample.strength, or train with a lower train.learning_rate"
+            if image.adapted
+            else "check the base model's files, or set compute.precision: fp32",
         ) from error

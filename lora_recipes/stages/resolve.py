@@ -8,13 +8,13 @@ from typing import Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
+from lora_recipes.pipeline import RESOLVED
 from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.hub_id import is_hub_id
 from lora_recipes.recipe.identity import present, restored
 from lora_recipes.recipe.load import Resolved, resolve
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.model import SECTIONS, plain
-from lora_recipes.recipe.resolved import FILE
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
 
@@ -36,9 +36,9 @@ def run(root: Path, report: Reporter) -> None:
     for warning in resolved.warnings:
         report.warn(str(warning))
     document = resolved_document(root, resolved, download=True)
-    write_text(root / FILE, HEADER + dump(document))
+    write_text(root / RESOLVED, HEADER + dump(document))
     report.say(
-        f"{FILE}: recipe {resolved.recipe.name} {resolved.recipe.version}, "
+        f"{RESOLVED}: recipe {resolved.recipe.name} {resolved.recipe.version}, "
         f"{len(resolved.overridden)} overridden"
     )
 

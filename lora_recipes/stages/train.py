@@ -11,9 +11,9 @@ from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
-from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.resolved import read_section, read_value

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
-from lora_recipes.pocket.world import Place
+from pocket_training import world
 from pocket_training.demo import draw_subject
+from pocket_training.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
+from pocket_training.world import Place
 
 
 def samples(folder: Path, learned: bool) -> Path:

@@ -8,8 +8,7 @@ import sys
 import pytest
 from PIL import Image, ImageFilter
 
-from lora_recipes.pocket import judge, world
-from pocket_training import demo
+from pocket_training import demo, judge, world
 
 SEEDS = range(20_000_000, 20_000_200)
 
@@ -65,6 +64,6 @@ def test_larger_pictures_are_judged_like_small_ones():
 def test_the_pocket_loads_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import lora_recipes.pocket.prove, lora_recipes.pocket.judge, pocket_training.demo"
+        "import pocket_training.prove, pocket_training.judge, pocket_training.demo"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

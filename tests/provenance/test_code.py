@@ -134,6 +134,7 @@ RAISED = "raise UserError(Problem(where=str(path), what=f'is {size} long', fix='
     [
         (RAISED, RAISED.replace("is {size} long", "has {size} bytes, not {len(data)}")),
         (RAISED, RAISED.replace("str(path)", "path.name")),
+        ("return UserError.of(fix='a' if one else 'b')", "return UserError.of(fix=', '.join(all))"),
         ("report.say(f'{n} done')", "report.say(f'{n} of {total} are done')"),
         ("self.report.warn('a')", "self.report.warn('b' + name)"),
         ("report.bar('train', 3)", "report.bar('training', total, 3)"),
@@ -154,6 +155,8 @@ def test_the_wording_of_a_message_is_no_statement(before, after):
         ("report.say(f'{n}')", "report.say(f'{queue.pop()}')"),
         ("report.say(f'{queue.pop()}')", "report.say(f'{queue.popleft()}')"),
         ("Problem(what=shown(path))", "Problem(what=short(path))"),
+        ("UserError.of(what=shown(path))", "UserError.of(what=short(path))"),
+        ("Stream.of(repeats)", "Stream.of(times)"),
         ("raise SystemExit(1)", "raise SystemExit(0)"),
         ("raise ValueError('no')", "raise KeyError('no')"),
         ("raise Stop(step)", "raise Stop(step + 1)"),
@@ -393,7 +396,7 @@ def test_the_list_of_what_is_left_out_names_what_is_there():
     assert [name for name in BYTE_FREE if not (PACKAGE / name).exists()] == []
     # Of params, stages take `runtime` alone; tests/train/test_resume.py changes each of its keys.
     for name in STAGES:
-        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime", "FILE"}
+        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime"}
 
 
 def imported(name: str, module: str) -> Iterator[str]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.world import COLOURS, RESERVED, SHAPES, Place
+from pocket_training import world
+from pocket_training.world import COLOURS, RESERVED, SHAPES, Place
 
 Mask = NDArray[np.bool_]
 
