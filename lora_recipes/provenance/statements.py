@@ -7,8 +7,9 @@ import ast
 MESSAGES = frozenset({"Problem", "UserError", "CannotTell", "Unreadable", "NotRead", "Unusable"})
 """Calls whose arguments only the user reads."""
 
-SAYING = frozenset({"say", "warn", "bar"})
-"""A reporter's methods, whose arguments likewise."""
+REPORTERS = ("report", "reporter")
+SAYING = {**dict.fromkeys(("say", "warn", "loading", "bar"), REPORTERS), "advance": ("bar",)}
+"""Methods whose arguments likewise, with the names of what has them: a reporter, and its bar."""
 
 PURE = frozenset(
     {
@@ -50,13 +51,11 @@ def statements(node: ast.AST) -> list[object]:
 
 
 def _is_message(call: ast.Call) -> bool:
-    """`Problem(…)`, `report.say(…)`, `self.report.warn(…)`."""
+    """`Problem(…)`, `report.say(…)`, `self.report.warn(…)`, `bar.advance(…)`."""
     if isinstance(call.func, ast.Name):
         return call.func.id in MESSAGES
-    return (
-        isinstance(call.func, ast.Attribute)
-        and call.func.attr in SAYING
-        and _name(call.func.value) in ("report", "reporter")
+    return isinstance(call.func, ast.Attribute) and _name(call.func.value) in SAYING.get(
+        call.func.attr, ()
     )
 
 

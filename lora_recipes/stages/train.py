@@ -28,6 +28,7 @@ from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.stopping import Stopped
 
 if TYPE_CHECKING:
     from lightning import Fabric
@@ -78,7 +79,7 @@ def run(root: Path, report: Reporter) -> None:
     index, stream = _plan(encoded, recipe.train)
     world = _world(root, recipe.train)
 
-    with large_libraries():
+    with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
         from lora_recipes.train.distributed.group import LostProcess, own_device
@@ -95,6 +96,8 @@ def run(root: Path, report: Reporter) -> None:
             _train(root, recipe, index, stream, setup, checkpoints, world, Quiet())
         except LostProcess as error:
             raise SystemExit(1) from error  # the main process says what there is to say
+        except Stopped:
+            pass  # no failure of this process: the main one, which may still write, would be killed
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
@@ -198,7 +201,8 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.train.objective import Objective, Pretraining
 
     schedule = read_facts(locate(recipe.base, root)).schedule
-    unet = load_unet(recipe.base, root, setup.dtype, setup.device)
+    with checkpoints.report.loading(f"the UNet of {recipe.base.model}"):
+        unet = load_unet(recipe.base, root, setup.dtype, setup.device)
     adapted = Adapted({"unet": unet})
     adapted.inject(recipe.lora, recipe.train.seed)
     enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)

@@ -41,7 +41,8 @@ def complaint(root: Path, pin: str, **dataset: str) -> list[str]:
     now = look(root, Dataset(**(TOY | dataset)), Quiet()).hash
     first, *lines, fix = str(caught.value).split("\n")
     assert first == f"data/my: the data are {now}, but dataset.manifest pins {pin}"
-    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: `lora-recipes pin`"
+    pin = "`python -m lora_recipes pin`"
+    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: {pin}"
     return lines
 
 
