@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.pipeline import RECORD
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import FILE as PARAMS
@@ -85,6 +87,7 @@ def run(root: Path, report: Reporter) -> None:
         from lora_recipes.train.distributed.group import LostProcess, own_device
         from lora_recipes.train.identity import environment, fingerprint
         from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+        from lora_recipes.train.validation import change
 
     setup = set_up(recipe.compute)
     setup = replace(setup, device=own_device(world, setup.device))
@@ -101,9 +104,12 @@ def run(root: Path, report: Reporter) -> None:
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
-        unseen = {role: _of_role(index, role) for role in NEVER_TRAINED}
+        pictures = {role: _of_role(index, role) for role in NEVER_TRAINED}
+        unseen = {role: images for role, images in pictures.items() if images}
         write_outputs(root / "out", job, outcome, unseen, around)
         checkpoints.clear()
+    if unseen:
+        report.say(change(json.loads((root / RECORD).read_text("utf-8"))))
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
     about = {"settings": present(recipe.sections()), "device_name": around["device"]}
     write_run(run_record, job, outcome, about, report)

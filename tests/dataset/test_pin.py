@@ -55,8 +55,8 @@ def test_unpinned_data_pass_with_a_warning_that_tells_the_hash(root):
     report = check(root, "unpinned")
     now = look(root, Dataset(**TOY), Quiet()).hash
     assert report.warned == [
-        f"data/my: unpinned data, {now}; `lora-recipes pin` makes sure that a later run gets "
-        "the same"
+        f"data/my: unpinned data, {now}; `python -m lora_recipes pin` makes sure that a later "
+        "run gets the same"
     ]
 
 

@@ -15,6 +15,7 @@ import pytest
 from lora_recipes.reporting import NoBar, Quiet
 from lora_recipes.stopping import Stopped, at_once, when_asked
 from lora_recipes.train.checkpoints import checkpoints_folder
+from lora_recipes.train.validation import change
 from tests.train.processes import as_torchrun, together
 from tests.train.project import contents, make_project, run_stage
 from tests.train.test_distributed import ROLES, SETTINGS
@@ -92,6 +93,21 @@ def test_asked_to_stop_it_ends_the_step_writes_a_checkpoint_and_resumes_to_the_s
     assert state.name == f"step-{done:06d}.ckpt"
     assert run_stage(root).said[0] == f"resuming after step {done} of 4"
     assert contents(root) == unbroken
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        (
+            {"heldout": {"base": 0.1, "adapter": 0.013}, "control": {"base": 0.2, "adapter": 0.74}},
+            "held-out loss -87%, control loss +270%",
+        ),
+        ({"loss_final": 1, "control": {"base": 0.2, "adapter": 0.2}}, "control loss +0%"),
+        ({"heldout": {"base": 0.0, "adapter": 0.2}}, "no change known"),
+    ],
+)
+def test_the_end_of_a_training_says_what_it_did_to_other_pictures(figures: Any, told: str):
+    assert change(figures) == f"against the base alone: {told}"
 
 
 def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing_half_written(tmp_path: Path):
