@@ -42,7 +42,7 @@ def how_it_stopped(stopped: KeyboardInterrupt, stage: str, root: Path) -> str:
     """
     if stage != "train":
         return "stopped; `dvc repro` resumes" if stage else "stopped"
-    text = "stopped; `dvc repro` resumes from the last checkpoint"
+    text = "stopped; `dvc repro` resumes from the last checkpoint, if there is one"
     if isinstance(stopped, Stopped) and stopped.steps:
         done = f"step {stopped.done} of {stopped.steps}"
         text = f"stopped after {done}; `dvc repro` resumes from there"

@@ -120,7 +120,7 @@ WAY_BACK = "\n  back to the adapter before: `dvc checkout train`, its figures `g
         (
             KeyboardInterrupt(),
             "train",
-            f"stopped; `dvc repro` resumes from the last checkpoint{WAY_BACK}",
+            f"stopped; `dvc repro` resumes from the last checkpoint, if there is one{WAY_BACK}",
         ),
         (Stopped(signal.SIGTERM), "encode", "stopped; `dvc repro` resumes"),
         (KeyboardInterrupt(), "", "stopped"),
