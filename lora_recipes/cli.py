@@ -7,6 +7,7 @@ and 143 stopped by Ctrl-C and SIGTERM, 141 nobody reads what is printed. A bug k
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib
 import os
@@ -69,7 +70,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stopped:
         if _prints():
             name = options.name if options.command is stage else ""
-            print(how_it_stopped(stopped, name, Path.cwd()), file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be what has gone
+                print(how_it_stopped(stopped, name, Path.cwd()), file=sys.stderr)
         return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 

@@ -11,6 +11,11 @@ from typing import Any
 
 Handler = Callable[[int, Any], None]
 
+WISHES = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Ctrl-C; a shutdown or a scheduler; a terminal that was closed, which Windows does not tell."""
+
 
 class Stopped(KeyboardInterrupt):
     """Somebody wants this process to end: at a keyboard, or by SIGTERM, as a shutdown does."""
@@ -48,7 +53,7 @@ def at_once() -> Iterator[None]:
 
 @contextmanager
 def when_asked() -> Iterator[Asked]:
-    """Ctrl-C and SIGTERM interrupt nothing here and are noted; a second Ctrl-C ends at once."""
+    """`WISHES` interrupt nothing here and are noted; a second Ctrl-C ends at once."""
     asked, at_the_keyboard = Asked(), []
 
     def note(number: int, _: Any) -> None:
@@ -58,7 +63,7 @@ def when_asked() -> Iterator[Asked]:
         if len(at_the_keyboard) > 1:
             raise Stopped(number)
 
-    with _handled({signal.SIGINT: note, signal.SIGTERM: note}):
+    with _handled(dict.fromkeys(WISHES, note)):
         yield asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -212,7 +213,8 @@ class Progress:
         """Say once that the wish to stop was heard."""
         if asked.number and not self._answered:
             self._answered = True
-            self.report.say("stopping soon, with a checkpoint; Ctrl-C again stops at once")
+            with suppress(OSError):  # the terminal may be what has gone
+                self.report.say("stopping soon, with a checkpoint; Ctrl-C again stops at once")
 
     def count(self) -> None:
         """One more step is done, as far as this process knows without a look at the device."""

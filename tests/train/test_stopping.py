@@ -75,8 +75,9 @@ class Asking(Quiet):
         return Sending()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize(
+    ("step", "number"), [(1, signal.SIGINT), (3, signal.SIGTERM), (2, signal.SIGHUP)]
+)
 def test_asked_to_stop_it_ends_the_step_writes_a_checkpoint_and_resumes_to_the_same_bytes(
     tmp_path: Path, unbroken: dict[str, bytes], number: int, step: int
 ):

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import Example, load_moments, load_text
+from lora_recipes.stopping import WISHES
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
@@ -152,5 +153,5 @@ def _as_it_is(batch: Batch) -> Batch:
 
 def _leave_signals(_: int) -> None:
     """A terminal and a shutdown ask all processes to stop; the training still needs its readers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in WISHES:
         signal.signal(number, signal.SIG_IGN)
