@@ -32,6 +32,14 @@ def no_such_command(word: str, names: Sequence[str]) -> Problem:
     )
 
 
+def not_printed(error: OSError) -> Problem:
+    """Why what was to be printed, into a file perhaps, is not there."""
+    return Problem(
+        what=f"what is printed cannot be written: {error.strerror}",
+        fix="free some space, or print it elsewhere",
+    )
+
+
 def how_it_stopped(stopped: KeyboardInterrupt, stage: str, root: Path) -> str:
     """What was kept of a stage's work, and how to get back what was there before.
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes import __version__
-from lora_recipes.answers import how_it_stopped, no_such_command
+from lora_recipes.answers import how_it_stopped, no_such_command, not_printed
 from lora_recipes.command import as_called
 from lora_recipes.errors import CannotTell, Problem, UserError, told
 from lora_recipes.pipeline import NAMES as STAGES
-from lora_recipes.printable import json_text, streams
+from lora_recipes.printable import NotPrinted, json_text, streams
 from lora_recipes.stopping import Stopped, at_once
 from lora_recipes.text import aligned, counted
 
@@ -41,13 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 return _run(arguments)
             finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
-        except BrokenPipeError:
+                sys.stdout.flush()
+        except (BrokenPipeError, NotPrinted) as error:
+            if isinstance(error, NotPrinted):
+                with contextlib.suppress(OSError):
+                    print(not_printed(error), file=sys.stderr)
             # What is left in the buffers goes nowhere, instead of into a second error at the exit
             for descriptor in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-            return NOBODY_READS
+            return NOBODY_READS if isinstance(error, BrokenPipeError) else 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:

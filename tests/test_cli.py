@@ -220,6 +220,37 @@ def test_nobody_reads_what_is_printed(arguments: list[str]):
     os.close(write)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_what_cannot_be_printed_is_an_error_with_a_message():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lora_recipes", "explain", "lora.rank"],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "what is printed cannot be written: No space left on device\n"
+        "  fix:     free some space, or print it elsewhere\n"
+    )
+
+
+CLOSED = (
+    "import os, sys; os.closerange(1, 3); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+
+
+@pytest.mark.parametrize("arguments", [["explain"], ["validate"], ["nosuch"]])
+def test_streams_that_were_closed_lead_nowhere(arguments: list[str]):
+    """As after `>&- 2>&-`, or as a service without a terminal."""
+    command = [sys.executable, "-c", CLOSED, "-m", "lora_recipes", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False)
+    assert done.returncode == (2 if arguments == ["nosuch"] else 0)
+
+
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The params.yaml of a project without a stage, in which this process stands."""
