@@ -128,8 +128,8 @@ def report(folders: dict[str, Path]) -> str:
         train = json.loads((root / "out/train.json").read_text("utf-8"))
         judged = figures(root / "out/samples", "final")
         rows.append(
-            f"| {name} | {early:.1e} | {found:.2f} | {train['loss_smoothed']:.5f} | "
-            f"{train['heldout']['adapter']:.5f} | {judged.subject:.0%} | {judged.background:.0%} |"
+            f"| {name} | {early:.1e} | {found:.2f} | {train['loss_last']:.5f} | "
+            f"{train['heldout_loss']:.5f} | {judged.subject:.0%} | {judged.background:.0%} |"
         )
     return PAGE.format(
         date=time.strftime("%Y-%m-%d"),
@@ -156,7 +156,7 @@ them on one machine; every stage from the pictures on runs so. ΔW is what the a
 base's weights, alpha / rank · up · down; its drift is ‖ΔW' − ΔW‖ / ‖ΔW‖ over all modules.
 
 | stand-in | losses of steps 1 to {steps}, largest relative difference | drift of ΔW | \
-loss_smoothed | heldout loss | subject | background |
+loss_last | heldout_loss | subject | background |
 |---|---|---|---|---|---|---|
 {rows}
 

@@ -1,7 +1,7 @@
 """How long `trace` takes in a repository of thousands of commits.
 
 Builds a git repository with `git fast-import`, in which every commit has another dvc.lock and
-out/train.json, a tenth of them experiments, and traces the oldest and a foreign adapter:
+out/environment.json, a tenth of them experiments, and traces the oldest and a foreign adapter:
 
     python -m benchmarks.trace_history
     python -m benchmarks.trace_history --commits 20000
@@ -64,13 +64,13 @@ def build(root: Path, commits: int) -> None:
 def history(commits: int, first: str) -> Iterator[bytes]:
     """The commits for fast-import: this project's own lock and record with other hashes."""
     lock = (REPOSITORY / "dvc.lock").read_text()
-    record = json.loads((REPOSITORY / "out/train.json").read_text())
+    record = json.loads((REPOSITORY / "out/environment.json").read_text())
     adapter = lock.partition("- path: out/adapter.safetensors")[2].split("md5: ")[1][:32]
     for number in range(commits):
         digest = hashlib.sha256(str(number).encode()).hexdigest()
         files = {
             "dvc.lock": lock.replace(adapter, digest[:32] if number else first),
-            "out/train.json": json.dumps(
+            "out/environment.json": json.dumps(
                 {**record, "tensors_sha256": digest[:16], "recipe_sha256": digest[16:32]}, indent=1
             ),
         }

@@ -22,6 +22,7 @@ MANIFEST, PICTURES = "build/manifest.json", "build/pictures.json"
 IMAGES, ENCODED = "build/images", "build/encoded"
 ADAPTER, SNAPSHOTS = "out/adapter.safetensors", "out/snapshots"
 RECORD, LOSSES = "out/train.json", "out/loss.tsv"
+ENVIRONMENT = "out/environment.json"
 SAMPLES = "out/samples"
 PAGE, FIGURES = "out/report", "out/report.json"
 
@@ -119,6 +120,7 @@ STAGES: tuple[Stage, ...] = (
         outputs=(
             StageOutput(ADAPTER),
             StageOutput(SNAPSHOTS),
+            StageOutput(ENVIRONMENT, flags="cache: false"),  # no metric: nobody compares hashes
             StageOutput(RECORD, "metrics", "cache: false"),
             StageOutput(LOSSES, "plots", "cache: false, x: step, y: loss"),
         ),
@@ -135,7 +137,17 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="report",
         sections=(),
-        deps=(RESOLVED, MANIFEST, IMAGES, ADAPTER, SNAPSHOTS, RECORD, LOSSES, SAMPLES),
+        deps=(
+            RESOLVED,
+            MANIFEST,
+            IMAGES,
+            ADAPTER,
+            SNAPSHOTS,
+            ENVIRONMENT,
+            RECORD,
+            LOSSES,
+            SAMPLES,
+        ),
         outputs=(StageOutput(PAGE), StageOutput(FIGURES, "metrics", "cache: false")),
         packages=("jinja2", "pillow"),
     ),

@@ -67,17 +67,17 @@ def _said(name: str, values: Array) -> bytes:
 
 
 def short_tensors(arrays: Mapping[str, Array]) -> str:
-    """The tensors' hash as `out/train.json` keeps it."""
+    """The tensors' hash as `out/environment.json` keeps it."""
     return tensors_hash(arrays)[:SHORT]
 
 
 def short_recipe(metadata: Mapping[str, str]) -> str:
-    """The hash of the recipe's identity as `out/train.json` keeps it; empty if there is none."""
+    """The hash of the recipe's identity as `out/environment.json` keeps it; empty without one."""
     return short_hash(metadata.get("lora_recipes.hash", ""))
 
 
 def short_hash(text: str) -> str:
-    """`sha256:<hex>` as `out/train.json` keeps it."""
+    """`sha256:<hex>` as `out/environment.json` keeps it."""
     return text.removeprefix("sha256:")[:SHORT]
 
 

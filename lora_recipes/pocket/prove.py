@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.hashing import sha256_file
-from lora_recipes.pipeline import ADAPTER, FIGURES, LOSSES, RECORD, SAMPLES
+from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, FIGURES, LOSSES, RECORD, SAMPLES
 from lora_recipes.pocket.evaluate import figures, verdict
 
 GOLDEN = Path("tests/golden/pocket-demo.safetensors")
@@ -37,7 +37,7 @@ EARLY_BOUND = 1e-5
 DRIFT_BOUND = 0.9
 """The most by which the adapter's ΔW may differ, as a part of the golden one's (L2 norms)."""
 
-MOVED_BY_THE_CPU = {LOCK, LOSSES, RECORD, FIGURES}
+MOVED_BY_THE_CPU = {LOCK, LOSSES, RECORD, ENVIRONMENT, FIGURES}
 """Tracked files that another CPU may change, and …"""
 NOT_MOVED_BY_THE_CPU = ("resolve", "dataset", "prepare")
 """… stages that give the same bytes on every CPU."""
@@ -61,7 +61,8 @@ def prove(root: Path) -> list[str]:
     if not changed:
         _check_golden(root)
         return ["identical: dvc.lock is unchanged, every tracked output repeats byte for byte"]
-    moved = differing(_environment(_committed(root, RECORD)), _environment(_now(root, RECORD)))
+    record, here = _committed(root, ENVIRONMENT), _now(root, ENVIRONMENT)
+    moved = differing(_environment(record), _environment(here))
     problems = [*_not_of_the_cpu(root, changed), *([] if moved else [_not_identical(changed)])]
     lines, more = _held_against_bounds(root)
     if problems or more:
@@ -160,8 +161,8 @@ def _stages(lock: str) -> dict[str, Any]:
     return dict(YAML(typ="safe", pure=True).load(lock)["stages"])
 
 
-def _environment(train: str) -> dict[str, Any]:
-    around = json.loads(train)["environment"]
+def _environment(text: str) -> dict[str, Any]:
+    around = json.loads(text)["environment"]
     return {**around, **around.pop("packages")}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.pipeline import PAGE, RECORD
+from lora_recipes.pipeline import ENVIRONMENT, PAGE, RECORD
 from lora_recipes.provenance.lock import Lock
 from lora_recipes.provenance.objects import Objects, folder_listing
 from lora_recipes.provenance.verdict import Output
@@ -19,20 +19,25 @@ SHOWS_ENVIRONMENT = PAGE
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """The content of out/train.json; empty where a commit has none."""
+    """What a training wrote of itself; empty where a commit has none."""
 
-    figures: dict[str, Any]
+    results: dict[str, dict[str, Any]]
+    """By file, out/train.json and out/environment.json: what it says besides the environment."""
+
     environment: dict[str, Any]
 
 
 def read_record(root: Path) -> TrainingRecord:
-    """The training's record in a project's folder."""
-    try:
-        values = json.loads((root / RECORD).read_text("utf-8"))
-        environment = values.pop("environment", {})
-    except (OSError, ValueError, AttributeError):
-        return TrainingRecord({}, {})
-    return TrainingRecord(values, environment)
+    """The training's record in a project's folder; earlier releases kept all in one file."""
+    record = TrainingRecord({}, {})
+    for file in (RECORD, ENVIRONMENT):
+        try:
+            values = json.loads((root / file).read_text("utf-8"))
+            record.environment.update(values.pop("environment", {}))
+            record.results[file] = values
+        except (OSError, ValueError, AttributeError, TypeError):
+            continue
+    return record
 
 
 def compare(
@@ -46,7 +51,7 @@ def compare(
 ) -> tuple[Output, ...]:
     """Each output of the stages that ran again, by hash.
 
-    The record is compared by its figures: its environment describes the machine, not the result.
+    The record is compared without its environment, which describes the machine, not the result.
 
     Args:
         root: where they ran.
@@ -70,11 +75,11 @@ def _judged(
 ) -> Output:
     if output.then == output.now:
         return replace(output, same=True)
-    if output.path == RECORD:
-        if not then.figures:
-            return replace(output, note="the commit does not hold it, and it names the machine")
-        same = then.figures == now.figures
-        note = "all figures; the environment is another" if same else ""
+    if output.path in (RECORD, ENVIRONMENT):
+        if output.path not in then.results:
+            return replace(output, note="the commit does not hold it, and it may name the machine")
+        same = then.results[output.path] == now.results.get(output.path)
+        note = "but for the environment, which is another" if same else ""
         return replace(output, same=same, note=note)
     if output.path == SHOWS_ENVIRONMENT and then.environment != now.environment:
         return replace(output, note="the page shows the environment, which is another")

@@ -1,6 +1,6 @@
-"""What every commit's dvc.lock and out/train.json say of its adapter, read with few processes.
+"""What every commit's dvc.lock and records say of its adapter, read with few processes.
 
-Thousands of commits are asked at once: `git log --raw` names the versions of the two files, one
+Thousands of commits are asked at once: `git log --raw` names the versions of these files, one
 `git cat-file --batch` reads each version once. A lock is searched, not parsed: YAML would take
 minutes. DVC writes it in one form, which the search relies on.
 """
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import CannotTell
-from lora_recipes.pipeline import ADAPTER, RECORD, SNAPSHOTS
+from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, RECORD, SNAPSHOTS
 from lora_recipes.provenance.processes import ask_git, git, git_environment
 from lora_recipes.provenance.revision import Ref, named_refs
 
 LOCK = "dvc.lock"
+FILES = (LOCK, ENVIRONMENT, RECORD)
+"""What is asked; the last held the hashes in earlier releases."""
 
 _NOT_HISTORY = ("refs/stash", "refs/exps/exec/*", "refs/exps/stash", "refs/exps/celery/*")
 """Refs whose commits nobody made on purpose: DVC's marks and queue, git's stash."""
@@ -31,7 +33,7 @@ _NEXT, _OUTS = re.compile(rb"^  \S", re.MULTILINE), b"\n    outs:\n"
 
 @dataclass(frozen=True)
 class LockFacts:
-    """What one version of dvc.lock or out/train.json says; empty where it says nothing."""
+    """What one version of one of the files says; empty where it says nothing."""
 
     adapter: str = ""
     """md5 of out/adapter.safetensors, from the lock."""
@@ -45,13 +47,16 @@ class LockFacts:
     recipe: str = ""
     """Short hash of the recipe's identity, from the record."""
 
+    unhashed: bool = False
+    """It is a record of the time before records kept those hashes."""
+
 
 Predicate = Callable[[LockFacts], bool]
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit that changed dvc.lock or out/train.json."""
+    """One commit that changed one of the files."""
 
     id: str
     date: str
@@ -65,7 +70,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Tip:
-    """A branch, tag, experiment or HEAD, and its versions of the two files."""
+    """A branch, tag, experiment or HEAD, and its versions of the files."""
 
     ref: Ref
     versions: tuple[str, ...]
@@ -106,10 +111,11 @@ class History:
 
     def _made(self, commit: Commit, holds: Predicate) -> bool:
         holding = self._holding(holds)
-        for file in (LOCK, RECORD):
-            changes = [(old, new) for name, old, new in commit.changes if name == file]
-            everywhere = len(changes) == max(1, commit.parents)
-            if everywhere and all(holding(new) and not holding(old) for old, new in changes):
+        if any(holding(old) for _, old, _ in commit.changes):
+            return False  # the hashes may have moved from one record to the other
+        for file in FILES:
+            versions = [new for name, _, new in commit.changes if name == file]
+            if len(versions) == max(1, commit.parents) and all(map(holding, versions)):
                 return True
         return False
 
@@ -138,7 +144,7 @@ def read_history(root: Path) -> History:
 
 
 def says_of(content: bytes) -> LockFacts:
-    """What a version of either file says."""
+    """What a version of one of the files says."""
     if content.lstrip()[:1] == b"{":
         return _says_record(content)
     outs = _outs(content, "train")
@@ -162,6 +168,7 @@ def _says_record(content: bytes) -> LockFacts:
         return LockFacts(
             tensors=str(record.get("tensors_sha256", "")),
             recipe=str(record.get("recipe_sha256", "")),
+            unhashed="environment" in record and "tensors_sha256" not in record,
         )
     except ValueError:
         return LockFacts()
@@ -179,7 +186,7 @@ def _commits(root: Path) -> Iterator[Commit]:
         root,
         *("log", "--full-history", "-m", "--raw", "--no-abbrev", "--no-renames", "--relative"),
         *("--format=%x01%H %cs %P%x02%s", *(f"--exclude={ref}" for ref in _NOT_HISTORY), "--all"),
-        *("--", LOCK, RECORD),
+        *("--", *FILES),
     )
     merged: dict[str, Commit] = {}
     for entry in text.split("\x01")[1:]:
@@ -205,14 +212,15 @@ def _tips(root: Path) -> tuple[Tip, ...]:
     if head and head not in {ref.commit for ref in refs}:
         refs.append(Ref("HEAD", "HEAD", "detached", head))
     prefix = git(root, "rev-parse", "--show-prefix")
-    wanted = [f"{ref.commit}:{prefix}{file}" for ref in refs for file in (LOCK, RECORD)]
+    wanted = [f"{ref.commit}:{prefix}{file}" for ref in refs for file in FILES]
     # `<hash> blob <size>`, or `<what was asked> missing`
     found = [
         line.split()[0].decode() for line in _batch(root, "--batch-check", wanted).splitlines()
     ]
+    by_file = [found[number :: len(FILES)] for number in range(len(FILES))]
     return tuple(
-        Tip(ref, tuple(v for v in found[2 * number : 2 * number + 2] if ":" not in v))
-        for number, ref in enumerate(refs)
+        Tip(ref, tuple(version for version in versions if ":" not in version))
+        for ref, *versions in zip(refs, *by_file, strict=True)
     )
 
 

@@ -16,7 +16,7 @@ from lora_recipes.dataset.pin import listing_path
 from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import CannotTell
 from lora_recipes.formats.header import recipe_of
-from lora_recipes.pipeline import ADAPTER, FIGURES, MANIFEST, RECORD, RESOLVED
+from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, FIGURES, MANIFEST, RECORD, RESOLVED
 from lora_recipes.provenance.history import LOCK, output_md5
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
@@ -27,6 +27,15 @@ from lora_recipes.tensors import read_header
 from lora_recipes.tree import flat
 
 METRICS = (RECORD, FIGURES)
+_RENAMED_METRICS = {
+    "loss_smoothed": "loss_last",
+    **{
+        f"{old}{part}": f"{new}_loss{now}"
+        for old, new in (("heldout", "heldout"), ("control", "control"), ("others", "control"))
+        for part, now in ((".adapter", ""), (".base", "_base"), ("_change", "_change"))
+    },
+}
+"""Metrics of earlier releases that have another name now."""
 
 _ABOUT_CODE = ("code.", "packages.")
 _NO_SETTING = ("overridden", "schema")
@@ -119,7 +128,7 @@ def _of_commit(root: Path, name: str) -> Side:
     )
     if recipe:
         recipe["step"] = AT_THE_END
-    record = commit.json(RECORD)
+    record = commit.json(RECORD) | commit.json(ENVIRONMENT)  # earlier releases had one file
     data, images = commit.data(str(keys.get("dataset.manifest", "")))
     adapter, why = commit.adapter()
     return Side(
@@ -141,7 +150,11 @@ def _figures(commit: _Commit) -> dict[str, Any]:
     for file in METRICS:
         found = {key: value for key, value in commit.json(file).items() if key != "environment"}
         figures |= flat(found) if found else {}
-    return {key: value for key, value in figures.items() if not key.endswith("_sha256")}
+    return {
+        _RENAMED_METRICS.get(key, key): value
+        for key, value in figures.items()
+        if not key.endswith("_sha256")
+    }
 
 
 def _sections(keys: Leaves) -> frozenset[str]:

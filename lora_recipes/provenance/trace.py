@@ -17,8 +17,9 @@ from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.drift import Drift, drift
 from lora_recipes.formats.hashes import short_hash, short_recipe, short_tensors
 from lora_recipes.formats.header import recipe_of
-from lora_recipes.pipeline import ADAPTER, RECORD, SNAPSHOTS, TRAINED_SECTIONS
+from lora_recipes.pipeline import ADAPTER, SNAPSHOTS, TRAINED_SECTIONS
 from lora_recipes.provenance.history import (
+    FILES,
     LOCK,
     Commit,
     History,
@@ -169,8 +170,8 @@ class _Search:
             )
         )  # fmt: skip
         looked = [
-            f"looked at {counted(len(history.commits), 'commit')} that changed {LOCK} or "
-            f"{RECORD}, in {names}",
+            f"looked at {counted(len(history.commits), 'commit')} that changed "
+            f"{', '.join(FILES[:-1])} or {FILES[-1]}, in {names}",
             f"  by its bytes (md5 {self.md5}), as adapter or snapshot",
             f"  by its tensors ({self.tensors})",
             f"  by its recipe ({self.recipe})"
@@ -193,8 +194,7 @@ class _Search:
                 f"  the lists of snapshots of {counted(missing, 'training')} are not "
                 "in DVC's cache: `dvc fetch --all-commits`"
             )
-        records = {v for c in self.history.commits for name, _, v in c.changes if name == RECORD}
-        bare = sum(not self.history.says[v].tensors for v in records if v in self.history.says)
+        bare = sum(says.unhashed for says in self.history.says.values())
         if bare:
             yield (
                 f"  {counted(bare, 'record')} of training kept no hash of the tensors: "
@@ -202,7 +202,7 @@ class _Search:
             )
 
     def _working_tree(self) -> list[LockFacts]:
-        files = (self.root / LOCK, self.root / RECORD)
+        files = [self.root / name for name in FILES]
         return [says_of(file.read_bytes()) for file in files if file.is_file()]
 
     def _snapshot(self, files: dict[str, str] | None) -> str:

@@ -67,6 +67,7 @@ class Inputs:
 
     resolved: dict[str, Any]
     train: dict[str, Any]
+    environment: dict[str, Any]
     steps: list[Step]
     adapter: Adapter
     snapshots: list[str]
@@ -86,6 +87,7 @@ def read(root: Path) -> Inputs:
     return Inputs(
         resolved=read_resolved(root),
         train=_json(out / "train.json"),
+        environment=_json(out / "environment.json")["environment"],
         steps=_steps(_text(out / "loss.tsv")),
         adapter=_adapter(out / "adapter.safetensors"),
         snapshots=sorted(path.stem for path in (out / "snapshots").glob("step-*.safetensors")),

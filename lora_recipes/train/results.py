@@ -19,11 +19,11 @@ from lora_recipes.reporting import Reporter
 from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.validation import base_and_adapter
 
-OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "train.json")
+OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "environment.json", "train.json")
 """What a training writes below `out`."""
 
-SMOOTHED_PART = 10
-"""The smoothed loss is the mean over the last tenth of the steps."""
+PART = 10
+"""The first and the last loss are means over a tenth of the steps: a single one is chance."""
 
 
 def all_or_nothing(out: Path) -> AbstractContextManager[None]:
@@ -49,7 +49,7 @@ def write_outputs(
         unseen: pictures that were not trained on, by role; roles without pictures are left out.
         environment: under which the bytes repeat.
     """
-    losses = {
+    measured = {
         role: base_and_adapter(
             job.denoiser,
             job.adapted,
@@ -60,18 +60,15 @@ def write_outputs(
         for role, images in unseen.items()
         if images
     }
-    (out / "snapshots").mkdir(parents=True)
-    for step in sorted(job.snapshots):
-        snapshot = job.checkpoints.snapshot_path(step)
-        _copy(snapshot, out / "snapshots" / snapshot.name)
+    _write_snapshots(out / "snapshots", job)
     write_text(out / "loss.tsv", loss_table(outcome, job))
     job.write_adapter(out / "adapter.safetensors", None)
     adapter = {
         "adapter_sha256": sha256_file(out / "adapter.safetensors"),
         **identity(out / "adapter.safetensors"),
     }
-    figures = metrics(outcome, job) | losses
-    _write_json(out / "train.json", {**figures, **adapter, "environment": dict(environment)})
+    _write_json(out / "environment.json", {**adapter, "environment": dict(environment)})
+    _write_json(out / "train.json", metrics(outcome, measured))
 
 
 def loss_table(outcome: Outcome, job: Job) -> str:
@@ -88,17 +85,21 @@ def loss_table(outcome: Outcome, job: Job) -> str:
     return "".join(rows)
 
 
-def metrics(outcome: Outcome, job: Job) -> dict[str, Any]:
-    """The figures of `train.json` that the training itself gives."""
+def metrics(outcome: Outcome, measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """`train.json`: what is compared. Of each loss, less is better.
+
+    Args:
+        outcome: how the training went.
+        measured: by role, the loss of the base and of the adapter on pictures that were not trained
+            on: `heldout_loss_base` and `heldout_loss`.
+    """
     losses = outcome.losses
-    return {
-        "epochs": job.stream.samples / job.stream.epoch_length,
-        "loss_final": losses[-1],
-        "loss_smoothed": fmean(losses[-max(1, len(losses) // SMOOTHED_PART) :]),
-        "samples": job.stream.samples,
-        "skipped_steps": outcome.skipped,
-        "steps": job.stream.steps,
-    }
+    part = max(1, len(losses) // PART)
+    figures = {"loss_first": fmean(losses[:part]), "loss_last": fmean(losses[-part:])}
+    for role, loss in measured.items():
+        figures |= {f"{role}_loss": loss["adapter"], f"{role}_loss_base": loss["base"]}
+    skipped = {"skipped_steps": outcome.skipped} if outcome.skipped else {}
+    return {**figures, **skipped, "steps": len(losses)}
 
 
 def write_run(
@@ -126,6 +127,16 @@ def write_run(
     peak = outcome.peak_bytes
     memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
     report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
+
+
+def _write_snapshots(folder: Path, job: Job) -> None:
+    """The adapters along the way. DVC warns of an empty folder, so one without any says why."""
+    folder.mkdir(parents=True)
+    for step in sorted(job.snapshots):
+        snapshot = job.checkpoints.snapshot_path(step)
+        _copy(snapshot, folder / snapshot.name)
+    if not job.snapshots:
+        write_text(folder / "none.txt", "The recipe's train.snapshots keeps none.\n")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -29,7 +29,7 @@ from lora_recipes.recipe.params import runtime
 from .project import Project
 
 TRAIN = ("dvc", "repro", "--force", "--single-item", "train")
-DELETED_BEFORE = {" D out/loss.tsv", " D out/train.json"}
+DELETED_BEFORE = {" D out/environment.json", " D out/loss.tsv", " D out/train.json"}
 """What git may miss after a kill: DVC takes a stage's outputs away before it runs."""
 
 MOMENTS = {
@@ -289,7 +289,9 @@ def check_clean(project: Project) -> None:
 def outputs(project: Project) -> dict[str, str]:
     """sha256 of every finished file that the training has below `out/`."""
     out = project.root / "out"
-    files = [out / name for name in ("adapter.safetensors", "loss.tsv", "train.json")]
+    files = [
+        out / name for name in ("adapter.safetensors", "environment.json", "loss.tsv", "train.json")
+    ]
     files += (out / "snapshots").glob("*.safetensors")
     return {p.relative_to(out).as_posix(): sha256_file(p) for p in sorted(files) if p.is_file()}
 

@@ -96,7 +96,7 @@ def test_with_other_instructions_a_commit_is_not_reproduced_and_nothing_of_the_u
     lines = done.stdout.splitlines()
     assert done.returncode == 1, done.stderr
     assert lines[0].startswith("not reproduced: tag v1 (")
-    assert lines[0].endswith("): 4 of 4 outputs differ (train)")
+    assert lines[0].endswith("): 5 of 5 outputs differ (train)")
     assert "drift of out/adapter.safetensors" in lines
     assert "numbers differ, by" in done.stdout
     marked = [line.split()[1] for line in lines if line.startswith("*")]
@@ -119,6 +119,7 @@ def test_in_a_fresh_clone_with_pull_a_commit_is_reproduced(project: Project):
     assert (verdict["name"], verdict["kind"]) == ("v1", "tag")
     assert [(output["path"], output["same"]) for output in verdict["outputs"]] == [
         ("out/adapter.safetensors", True),
+        ("out/environment.json", True),
         ("out/loss.tsv", True),
         ("out/snapshots", True),
         ("out/train.json", True),

@@ -21,6 +21,7 @@ from lora_recipes.pocket.prove import (
     DRIFT_BOUND,
     EARLY_BOUND,
     EARLY_STEPS,
+    ENVIRONMENT,
     GOLDEN,
     early_difference,
     prove,
@@ -30,16 +31,21 @@ from lora_recipes.tensors import read_header, read_tensors, write_tensors
 from tests.pocket.test_evaluate import samples
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CAPABILITY = json.loads((REPOSITORY / "out/train.json").read_text())["environment"][
-    "cpu_capability"
-]
+CAPABILITY = json.loads((REPOSITORY / ENVIRONMENT).read_text())["environment"]["cpu_capability"]
 FIX = "find what changed since the record: `git diff`, libraries, data, base"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The demo as committed, just trained again on the kind of machine of the record."""
-    for name in ("out/train.json", "out/loss.tsv", "out/report.json", "dvc.lock", ".gitignore"):
+    for name in (
+        ENVIRONMENT,
+        "out/train.json",
+        "out/loss.tsv",
+        "out/report.json",
+        "dvc.lock",
+        ".gitignore",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     for path in (GOLDEN, ADAPTER):
@@ -63,9 +69,7 @@ def edit(file: Path, change: Callable[[dict], None]) -> None:
 
 
 def on_another_cpu(root: Path) -> None:
-    edit(
-        root / "out/train.json", lambda train: train["environment"].update(cpu_capability="ANOTHER")
-    )
+    edit(root / ENVIRONMENT, lambda now: now["environment"].update(cpu_capability="ANOTHER"))
 
 
 def move(root: Path, part: float) -> None:
@@ -83,7 +87,7 @@ def move(root: Path, part: float) -> None:
 
 def test_the_golden_adapter_is_the_one_that_the_record_names():
     """Otherwise it is stale: `make repro`, `make golden`."""
-    recorded = json.loads((REPOSITORY / "out/train.json").read_text())["adapter_sha256"]
+    recorded = json.loads((REPOSITORY / ENVIRONMENT).read_text())["adapter_sha256"]
     assert sha256_file(REPOSITORY / GOLDEN) == recorded
     lock = YAML(typ="safe", pure=True).load((REPOSITORY / "dvc.lock").read_text())
     outs = {out["path"]: out for out in lock["stages"]["train"]["outs"]}
@@ -165,11 +169,11 @@ def test_pictures_without_the_subject_are_refused(root: Path):
 
 def test_on_the_recorded_kind_of_machine_only_identity_counts(root: Path):
     move(root, 0.001)
-    edit(root / "out/train.json", lambda train: train.update(adapter_sha256="sha256:0"))
+    edit(root / ENVIRONMENT, lambda now: now.update(adapter_sha256="sha256:0"))
     with pytest.raises(UserError) as caught:
         prove(root)
     assert str(caught.value) == (
-        "not identical, on the kind of machine that made the record: out/train.json\n"
+        "not identical, on the kind of machine that made the record: out/environment.json\n"
         f"  fix:     {FIX}"
     )
 

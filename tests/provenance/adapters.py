@@ -38,6 +38,7 @@ class Trained:
     """A project with a git history of trainings, no DVC run in it."""
 
     def __init__(self, root: Path, record: bool = True) -> None:
+        """Begin; `record`: whether trainings record hashes, as those of early releases did not."""
         self.root = make_repository(root)
         self.record = record
         (root / ".dvc").mkdir()
@@ -68,9 +69,16 @@ class Trained:
             self.object(md5).parent.mkdir(parents=True, exist_ok=True)
             self.object(md5).write_bytes(file.read_bytes())
         listing.unlink()
-        record = {"loss_final": value, **(identity(self.adapter) if self.record else {})}
-        (self.root / "out/train.json").write_text(json.dumps(record, indent=1, sort_keys=True))
+        if self.record:
+            self.say("out/train.json", {"loss_last": value})
+            self.say("out/environment.json", {**identity(self.adapter), "environment": {}})
+        else:
+            self.say("out/train.json", {"loss_smoothed": value, "environment": {}})
         (self.root / "dvc.lock").write_text(lock(file_md5(self.adapter), folder, note))
+
+    def say(self, file: str, record: dict[str, object]) -> None:
+        """Write a record as the train stage does."""
+        (self.root / file).write_text(json.dumps(record, indent=1, sort_keys=True))
 
     def commit(self, message: str) -> str:
         return commit(self.root, message)

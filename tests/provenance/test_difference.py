@@ -60,11 +60,12 @@ def resolve(project: Trained, rate: float, images: list, code: str = "a", listed
 
 
 def record(project: Trained, device: str, heldout: float) -> None:
-    file = project.root / "out/train.json"
-    found = json.loads(file.read_text())
-    found |= {"environment": {"device": device, "packages": {"torch": "2.13.0"}}}
-    found["heldout"] = {"adapter": heldout}
-    file.write_text(json.dumps(found))
+    for name, more in (
+        ("environment", {"environment": {"device": device, "packages": {"torch": "2.13.0"}}}),
+        ("train", {"heldout_loss": heldout}),
+    ):
+        file = project.root / f"out/{name}.json"
+        project.say(f"out/{name}.json", json.loads(file.read_text()) | more)
 
 
 @pytest.fixture
@@ -108,8 +109,8 @@ def test_all_that_differs_between_two_commits_is_named(two: Trained):
         "  device  EPYC → Xeon",
         "",
         "metrics",
-        "  loss_final       1.0 → 2.0",
-        "  heldout.adapter  0.5 → 0.25",
+        "  heldout_loss  0.5 → 0.25",
+        "  loss_last     1.0 → 2.0",
         "",
     ]
     assert found.tensors is not None
@@ -125,6 +126,24 @@ def test_a_commit_does_not_differ_from_itself(two: Trained):
         assert nothing == ()
     assert found.text().count("  the same") == 5
     assert found.text().endswith("tensors\n  the tensors are equal, number by number")
+
+
+def test_a_record_of_an_earlier_release_is_compared_under_todays_names(two: Trained):
+    """Then the environment stood in out/train.json, beside figures that were called otherwise."""
+    (two.root / "out/environment.json").unlink()
+    around = {"device": "EPYC", "packages": {"torch": "2.13.0"}}
+    figures = {"heldout": {"adapter": 0.5}, "others": {"base": 0.1}, "loss_smoothed": 1.0}
+    two.say("out/train.json", {**figures, "environment": around, "tensors_sha256": "0"})
+    two.say("out/report.json", {"others_change": 2.5})
+    two.commit("an earlier release")
+    found = compare(two.root, "HEAD", "main~1")
+    assert found.environment == (("device", "EPYC", "Xeon"),)
+    assert found.metrics == (
+        ("heldout_loss", 0.5, 0.25),
+        ("loss_last", 1.0, 2.0),
+        ("control_loss_base", 0.1, None),
+        ("control_loss_change", 2.5, None),
+    )
 
 
 def test_two_files_are_compared_by_header_and_tensors(two: Trained):
@@ -244,7 +263,7 @@ def test_the_command_prints_text_or_json(two: Trained, capsys, monkeypatch):
     assert main(["diff", "v1", "main", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["recipe"]["train.learning_rate"] == {"before": 0.001, "after": 0.002}
-    assert found["metrics"]["heldout.adapter"] == {"before": 0.5, "after": 0.25}
+    assert found["metrics"]["heldout_loss"] == {"before": 0.5, "after": 0.25}
     assert found["tensors"]["differs"] == 32
     assert main(["diff", "v1", "missing.safetensors"]) == 1
     assert capsys.readouterr().err == (

@@ -83,7 +83,7 @@ def test_diff_tells_two_releases_apart_by_what_was_set_alone(project: Trained):
 
 def test_trace_finds_what_todays_release_made_of_an_old_files_recipe(project: Trained):
     project.train(1.0)
-    record = project.root / "out/train.json"
+    record = project.root / "out/environment.json"
     figures = json.loads(record.read_text())
     figures["recipe_sha256"] = today()["lora_recipes.hash"][7:23]
     record.write_text(json.dumps(figures))

@@ -253,8 +253,8 @@ def test_nothing_found_says_what_was_looked_at(project: Trained):
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
         f"{file}: no commit here made this file\n"
-        "looked at 1 commit that changed dvc.lock or out/train.json, in 1 branch, 1 tag, "
-        "0 experiments\n"
+        "looked at 1 commit that changed dvc.lock, out/environment.json or out/train.json, in "
+        "1 branch, 1 tag, 0 experiments\n"
         f"  by its bytes (md5 {file_md5(file)}), as adapter or snapshot\n"
         f"  by its tensors ({identity(file)['tensors_sha256']})\n"
         "  its header names no recipe of lora-recipes\n"
@@ -279,6 +279,23 @@ def test_what_could_not_be_looked_at_is_said(tmp_path: Path):
         "1 record of training kept no hash of the tensors: compared by bytes alone\n",
     ):
         assert f"\n  {gap}" in str(caught.value)
+
+
+def test_hashes_that_moved_from_one_record_to_the_other_were_made_where_they_first_stood(
+    project: Trained,
+):
+    """Earlier releases kept them in out/train.json."""
+    project.train(1.0)
+    (project.root / "out/environment.json").unlink()
+    project.say("out/train.json", {**identity(project.adapter), "environment": {}})
+    first = project.commit("an earlier release")
+    file = keep(project, "saved-again.safetensors")
+    save_file(load_file(file), file)
+    assert commits(trace(project.root, file)) == [first]
+    project.train(1.0)
+    project.commit("trained again by this release: the same tensors")
+    found = trace(project.root, file)
+    assert (found.how, commits(found), names(found)) == ("tensors", [first], ["branch main"])
 
 
 def test_a_project_in_a_sub_folder_looks_at_its_own_lock(tmp_path: Path):

@@ -111,12 +111,13 @@ class Made:
         last = losses[-max(1, len(losses) // 10) :]
         figures = {
             "steps": self.steps,
-            "loss_final": losses[-1],
-            "loss_smoothed": sum(last) / len(last),
-            "environment": {"device": "Some CPU", "threads": 1, "packages": {"torch": "2.13.0"}},
-            **self.losses,
+            "loss_last": sum(last) / len(last),
+            **{f"{role}_loss": loss["adapter"] for role, loss in self.losses.items()},
+            **{f"{role}_loss_base": loss["base"] for role, loss in self.losses.items()},
         }
         _json(out / "train.json", figures)
+        around = {"device": "Some CPU", "threads": 1, "packages": {"torch": "2.13.0"}}
+        _json(out / "environment.json", {"adapter_sha256": "sha256:0", "environment": around})
 
     def _dataset(self, build: Path) -> None:
         images, prepared = [], []

@@ -79,7 +79,7 @@ def test_the_metrics_add_what_the_training_does_not_say(tmp_path: Path):
 
     assert figures.metrics(inputs) == {
         "adapter_bytes": (tmp_path / "out/adapter.safetensors").stat().st_size,
-        "heldout_change": pytest.approx(-0.25),
+        "heldout_loss_change": pytest.approx(-0.25),
     }
 
 

@@ -31,7 +31,7 @@ from tests.adapter.tiny import CONTEXT, POOLED, TIME
 SCHEDULE = SimpleNamespace(
     beta_start=0.00085, beta_end=0.012, num_train_timesteps=1000, beta_schedule="scaled_linear"
 )
-OUTPUTS = ("adapter.safetensors", "loss.tsv", "train.json", "snapshots")
+OUTPUTS = ("adapter.safetensors", "loss.tsv", "environment.json", "train.json", "snapshots")
 
 
 def small_unet() -> UNet2DConditionModel:

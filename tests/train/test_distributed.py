@@ -65,7 +65,7 @@ def test_several_processes_write_the_bytes_of_one(
     assert said[-1].startswith("trained 4 steps in ")
     assert others == [[]] * (processes - 1), "only the main process speaks"
     assert contents(root) == alone
-    assert set(alone) >= {"adapter.safetensors", "loss.tsv", "train.json"}
+    assert set(alone) >= {"adapter.safetensors", "environment.json", "loss.tsv", "train.json"}
     assert not list(checkpoints_folder(root).iterdir())
 
 

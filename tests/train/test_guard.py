@@ -41,7 +41,7 @@ def failure(root: Path, unet: torch.nn.Module | None = None) -> str:
 def test_one_nan_in_the_base_stops_the_run_and_leaves_no_adapter(tmp_path: Path):
     root = make_project(tmp_path, {"repeats": 2})
     run_stage(root)
-    assert set(OUTPUTS[:3]) <= set(contents(root)), "there is an older adapter to be taken away"
+    assert set(OUTPUTS[:4]) <= set(contents(root)), "there is an older adapter to be taken away"
     message = failure(root, broken_base())
     head, fix = message.split("\n")
     assert head.startswith("the loss is not a finite number at step 1 of 4; images: ")

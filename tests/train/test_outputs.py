@@ -23,6 +23,8 @@ from lora_recipes.plan.work import shape_of
 from lora_recipes.stages.train import read_recipe
 from lora_recipes.tensors import read_header
 from lora_recipes.train.identity import environment, fingerprint
+from lora_recipes.train.job import Outcome
+from lora_recipes.train.results import metrics
 from tests.train.project import contents, encode_pictures, make_project, run_stage
 
 
@@ -32,29 +34,34 @@ def own_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LORA_RECIPES_CHECKPOINTS", raising=False)
 
 
-def figures(root: Path) -> dict[str, Any]:
-    return json.loads((root / "out" / "train.json").read_text("utf-8"))
+def figures(root: Path, name: str = "train.json") -> dict[str, Any]:
+    return json.loads((root / "out" / name).read_text("utf-8"))
 
 
 def test_without_other_pictures_there_are_no_figures_of_them(tmp_path: Path):
     run_stage(make_project(tmp_path))
-    found = figures(tmp_path)
-    assert sorted(found) == [
-        "adapter_sha256",
-        "environment",
-        "epochs",
-        "loss_final",
-        "loss_smoothed",
-        "recipe_sha256",
-        "samples",
-        "skipped_steps",
-        "steps",
-        "tensors_sha256",
-    ]
+    assert sorted(figures(tmp_path)) == ["loss_first", "loss_last", "steps"]
+    found = figures(tmp_path, "environment.json")
+    assert sorted(found) == ["adapter_sha256", "environment", "recipe_sha256", "tensors_sha256"]
     assert found["adapter_sha256"] == sha256_file(tmp_path / "out" / "adapter.safetensors")
     assert found["environment"]["threads"] == torch.get_num_threads()
-    assert (tmp_path / "out" / "snapshots").is_dir(), "DVC asks for the folder in any case"
-    assert list(contents(tmp_path)) == ["adapter.safetensors", "loss.tsv", "train.json"]
+
+
+def test_without_snapshots_the_folder_says_so_since_dvc_warns_of_an_empty_one(tmp_path: Path):
+    run_stage(make_project(tmp_path))
+    found = contents(tmp_path)
+    assert found.pop("snapshots/none.txt") == b"The recipe's train.snapshots keeps none.\n"
+    assert list(found) == ["adapter.safetensors", "environment.json", "loss.tsv", "train.json"]
+
+
+def test_the_first_and_the_last_loss_are_means_over_a_tenth_and_skipped_steps_are_told():
+    losses = [float(step) for step in range(1, 21)]
+    outcome = Outcome(losses, skipped=0, resumed_at=0, seconds=1.0, peak_bytes=None)
+    unseen = {"heldout": {"base": 0.5, "adapter": 0.25}}
+    expected = {"loss_first": 1.5, "loss_last": 19.5, "steps": 20}
+    expected |= {"heldout_loss": 0.25, "heldout_loss_base": 0.5}
+    assert metrics(outcome, unseen) == expected
+    assert metrics(replace(outcome, skipped=3), {})["skipped_steps"] == 3
 
 
 def test_a_run_leaves_its_speed_behind_for_the_next_plan(tmp_path: Path):
@@ -87,11 +94,11 @@ def test_other_pictures_tell_what_was_learned_and_what_forgotten(tmp_path: Path)
         run_stage(root)
         found.append(figures(root))
     for role in ("heldout", "control"):
-        assert sorted(found[0][role]) == ["adapter", "base"]
-        assert found[0][role]["base"] == found[1][role]["base"]
-        assert found[0][role]["adapter"] != found[1][role]["adapter"]
-        assert found[0][role]["adapter"] != found[0][role]["base"]
-    assert found[0]["samples"] == 2 * 3, "only two pictures are trained on"
+        loss, base = f"{role}_loss", f"{role}_loss_base"
+        assert found[0][base] == found[1][base]
+        assert found[0][loss] != found[1][loss]
+        assert found[0][loss] != found[0][base]
+    assert found[0]["steps"] == 2 * 3 // 2, "only two pictures are trained on"
 
 
 def test_the_adapters_header_is_of_this_training(tmp_path: Path):
@@ -110,7 +117,7 @@ def test_the_record_knows_the_adapter_whatever_becomes_of_its_header(tmp_path: P
     run_stage(make_project(tmp_path))
     adapter = tmp_path / "out" / "adapter.safetensors"
     header, arrays = read_arrays(adapter)
-    found = figures(tmp_path)
+    found = figures(tmp_path, "environment.json")
     assert found["recipe_sha256"] == header.metadata["lora_recipes.hash"][7:23]
     assert found["tensors_sha256"] == tensors_hash(arrays)[:16]
     save_file(load_file(adapter), adapter)
