@@ -7,12 +7,17 @@ ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
 .PHONY: setup repro test test-slow lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
 
-setup: $(VENV)/.installed
+setup: $(BIN)/lora-recipes
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "lora-recipes needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.11" % v)'
 	$(PYTHON) -m venv $(VENV)
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+# The command `lora-recipes`, for this folder's code. Its build needs what is locked, and no network.
+$(BIN)/lora-recipes: $(VENV)/.installed pyproject.toml
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 repro: setup

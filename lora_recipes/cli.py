@@ -1,7 +1,7 @@
 """The command line: arguments in, printed lines and exit codes out.
 
-Exit codes: 0 done, 1 fix your recipe or data, 2 usage, or a question that cannot be answered. A
-bug keeps its traceback.
+Exit codes: 0 done, 1 fix your recipe or data, 2 usage, or a question that cannot be answered; 130
+and 143 stopped by Ctrl-C and SIGTERM, 141 nobody reads what is printed. A bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,24 +20,47 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes import __version__
+from lora_recipes.answers import how_it_stopped, no_such_command, not_printed
+from lora_recipes.command import as_called
 from lora_recipes.errors import CannotTell, Problem, UserError, told
 from lora_recipes.pipeline import NAMES as STAGES
-from lora_recipes.printable import json_text, streams
+from lora_recipes.printable import NotPrinted, json_text, streams
+from lora_recipes.stopping import Stopped, at_once
 from lora_recipes.text import aligned, counted
 
 Command = Callable[[argparse.Namespace, Path], int]
 
+NOBODY_READS = 141
+"""The exit code of a program whose output's reader has gone: 128 + SIGPIPE."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Whatever it prints, a stranger's names too, is printable."""
-    with streams():
-        return _run(arguments)
+    with streams(), at_once():
+        try:
+            try:
+                return _run(arguments)
+            finally:
+                sys.stdout.flush()
+        except (BrokenPipeError, NotPrinted) as error:
+            if isinstance(error, NotPrinted):
+                with contextlib.suppress(OSError):
+                    print(not_printed(error), file=sys.stderr)
+            # What is left in the buffers goes nowhere, instead of into a second error at the exit
+            for descriptor in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            return NOBODY_READS if isinstance(error, BrokenPipeError) else 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    options, unknown = _parser().parse_known_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser, names = _parser()
+    if given and not given[0].startswith("-") and given[0] not in names:
+        print(no_such_command(given[0], names), file=sys.stderr)
+        return 2
+    options, unknown = parser.parse_known_args(given)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -45,15 +69,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         if _prints():
             print(error, file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         if _prints():
-            resume = "; `dvc repro` resumes from the last checkpoint"
-            print("stopped" + (resume if options.command is stage else ""), file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stdout.close()
-        return 0
+            name = options.name if options.command is stage else ""
+            with contextlib.suppress(OSError):  # the terminal may be what has gone
+                print(how_it_stopped(stopped, name, Path.cwd()), file=sys.stderr)
+        return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 
 def validate(options: argparse.Namespace, root: Path) -> int:
@@ -186,7 +207,7 @@ def verify(options: argparse.Namespace, root: Path) -> int:
     index. Exit codes: 0 reproduced, 1 not reproduced (with how far the adapter is off, and the
     environment then and now), 2 cannot tell (with what is missing).
     """
-    from lora_recipes.console import PlainReporter
+    from lora_recipes.console import follower
     from lora_recipes.provenance.verdict import cannot_tell
     from lora_recipes.provenance.verify import Wanted, verify
 
@@ -198,7 +219,8 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         keep=options.keep,
     )
     try:
-        verdict = verify(root, wanted, PlainReporter())
+        with follower(_progress(root)) as report:
+            verdict = verify(root, wanted, report)
     except CannotTell as error:
         if options.json:
             print(json_text(cannot_tell(options.revision, error)))
@@ -265,9 +287,10 @@ def _progress(root: Path) -> str:
         return "auto"  # resolve is about to name the mistake properly
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser, and the names of all commands."""
     parser = argparse.ArgumentParser(
-        prog="lora-recipes",
+        prog=as_called(),
         description="Reproducible training recipes for SDXL LoRA adapters.",
         epilog="The pipeline itself is run by `dvc repro`. Exit codes: 0 done, 1 fix your recipe "
         "or data, 2 usage or cannot tell.",
@@ -307,4 +330,4 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("before", "after"):
         sub.add_argument(name, help="a commit, tag, branch, DVC experiment or adapter file")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of text")
-    return parser
+    return parser, list(commands.choices)

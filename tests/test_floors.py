@@ -55,7 +55,10 @@ def test_an_unknown_command_is_a_usage_error():
         check=False,
     )
     assert done.returncode == 2
-    assert "invalid choice: 'trian'" in done.stderr
+    assert done.stderr == (
+        "python -m lora_recipes trian: there is no such command\n"
+        "  fix:     `dvc repro` runs all stages, training too\n"
+    )
 
 
 def test_the_wrong_interpreter_is_named_with_the_way_out():

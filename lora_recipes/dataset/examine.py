@@ -93,7 +93,7 @@ def examine(
     entries = [entry for entry, _ in new]
     processes = worth_having([decode.pixels_in(entry.file) for entry in entries])
     with (
-        report.bar("looking at pictures", len(images), len(images) - len(new)) as bar,
+        report.bar("read pictures", len(images), len(images) - len(new)) as bar,
         in_order(_examine_one, entries, processes) as results,
     ):
         for (entry, before), result in zip(new, results, strict=True):

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from lora_recipes.command import as_called
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.find import shown
 from lora_recipes.dataset.geometry import Size
@@ -93,8 +94,8 @@ def check_pin(root: Path, folder: Path, manifest: Manifest, pin: str, report: Re
     """
     if pin == UNPINNED:
         report.warn(
-            f"{shown(folder)}: unpinned data, {manifest.hash}; `lora-recipes pin` makes sure that "
-            "a later run gets the same"
+            f"{shown(folder)}: unpinned data, {manifest.hash}; `{as_called('pin')}` makes "
+            "sure that a later run gets the same"
         )
         return
     if pin == manifest.hash:
@@ -111,7 +112,7 @@ def check_pin(root: Path, folder: Path, manifest: Manifest, pin: str, report: Re
         Problem(
             where=shown(folder),
             what="\n".join([what, *(f"  {line}" for line in lines)]),
-            fix=f"{_way_back(folder)}, or accept the data as they are: `lora-recipes pin`",
+            fix=f"{_way_back(folder)}, or accept the data as they are: `{as_called('pin')}`",
         )
     )
 

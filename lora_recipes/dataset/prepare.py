@@ -73,7 +73,7 @@ def prepare(
     processes = worth_having([width * height for width, height in sizes.values()])
     with all_or_nothing(out):
         with (
-            report.bar("preparing pictures", len(tasks)) as bar,
+            report.bar("prepare pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
         ):
             entries = []

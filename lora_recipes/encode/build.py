@@ -59,6 +59,8 @@ class Work:
     items: Mapping[str, PreparedPicture]
     """Pixels' hashes or captions, each once, with the first picture that has it."""
     cache_key: Mapping[str, object]
+    model: str
+    """Which model does it, for a message."""
     load: Callable[[], Any]
     encode: Callable[[Any, PreparedPicture], Encoded]
 
@@ -121,6 +123,7 @@ def _works(
         what="pictures",
         items=_each_once((picture.pixels, picture) for picture in pictures),
         cache_key=known | {"vae": hashes["vae"], "precision": precision},
+        model=f"the VAE of {base.model}",
         load=lambda: load_vae(base, root, DTYPES[precision], device),
         encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
     )
@@ -129,6 +132,7 @@ def _works(
         what="captions",
         items=_each_once((picture.caption, picture) for picture in pictures),
         cache_key=known | {name: hashes[name] for name in TEXT_PARTS},
+        model=f"the text encoders of {base.model}",
         load=lambda: load_text_encoders(base, root, torch.float32, device),
         encode=lambda encoders, picture: encode_caption(encoders, picture.caption, picture.path),
     )
@@ -181,7 +185,8 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
         else:
             keep(source, known)
     if new:
-        model = work.load()
+        with report.loading(work.model):
+            model = work.load()
         with report.bar(f"encode {work.what}", len(work.items), len(written)) as bar:
             for source in new:
                 encoded = work.encode(model, work.items[source])

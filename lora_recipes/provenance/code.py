@@ -20,6 +20,7 @@ from lora_recipes.pipeline import HASHED
 from lora_recipes.provenance.statements import statements
 
 BYTE_FREE = (
+    "command.py",
     "console.py",
     "errors.py",
     "pipeline.py",
@@ -32,10 +33,10 @@ BYTE_FREE = (
 )
 """Modules and folders that no stage's hash covers, nor what they alone import.
 
-They speak to the user (console, errors, reporting, yaml_hints), refuse and change nothing (length,
-processes), read `runtime`, whose settings change no byte (params), declare keys whose values stand
-in resolved.yaml (sections), or say what dvc.yaml says (pipeline). `tests/provenance/test_code.py`
-holds each of them to that.
+They speak to the user (command, console, errors, reporting, yaml_hints), refuse and change nothing
+(length, processes), read `runtime`, whose settings change no byte (params), declare keys whose
+values stand in resolved.yaml (sections), or say what dvc.yaml says (pipeline).
+`tests/provenance/test_code.py` holds each of them to that.
 """
 
 COUNTS = "recipe/sections/section.py"

@@ -7,8 +7,9 @@ import ast
 MESSAGES = frozenset({"Problem", "UserError", "CannotTell", "Unreadable", "NotRead", "Unusable"})
 """Calls whose arguments only the user reads."""
 
-SAYING = frozenset({"say", "warn", "bar"})
-"""A reporter's methods, whose arguments likewise."""
+REPORTERS = ("report", "reporter")
+SAYING = {**dict.fromkeys(("say", "warn", "loading", "bar"), REPORTERS), "advance": ("bar",)}
+"""Methods whose arguments likewise, with the names of what has them: a reporter, and its bar."""
 
 PURE = frozenset(
     {
@@ -50,7 +51,7 @@ def statements(node: ast.AST) -> list[object]:
 
 
 def _is_message(call: ast.Call) -> bool:
-    """`Problem(…)`, `UserError.of(…)`, `report.say(…)`, `self.report.warn(…)`."""
+    """`Problem(…)`, `UserError.of(…)`, `report.say(…)`, `self.report.warn(…)`, `bar.advance(…)`."""
     if isinstance(call.func, ast.Name):
         return call.func.id in MESSAGES
     if not isinstance(call.func, ast.Attribute):
@@ -58,7 +59,7 @@ def _is_message(call: ast.Call) -> bool:
     owner = _name(call.func.value)
     if call.func.attr == "of":
         return owner in MESSAGES
-    return call.func.attr in SAYING and owner in ("report", "reporter")
+    return owner in SAYING.get(call.func.attr, ())
 
 
 def _effects(nodes: list[ast.AST]) -> list[object]:

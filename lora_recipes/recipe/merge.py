@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from lora_recipes.command import as_called
 from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.fields import every_key, recipe_keys
 from lora_recipes.recipe.interpolate import Unresolved, interpolate
@@ -86,7 +87,7 @@ def _defaults() -> dict[str, Any]:
 def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
     match = REFERENCE.search(unresolved.text)
     error = str(unresolved.error)
-    fix = "name a key that exists, as `lora-recipes explain` lists them"
+    fix = f"name a key that exists, as `{as_called('explain')}` lists them"
     if "Recursi" in error:
         fix = "give one of the keys a value of its own; they refer to one another"
     elif "Environment variable" in error:

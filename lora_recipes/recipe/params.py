@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lora_recipes.command import as_called
 from lora_recipes.errors import UserError
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.interpolate import interpolate
@@ -35,5 +36,5 @@ def _mistake(source: Source) -> UserError:
     return UserError.of(
         where=source.where(("runtime",)),
         what="runtime holds a mistake",
-        fix="run `lora-recipes validate`, which names it",
+        fix=f"run `{as_called('validate')}`, which names it",
     )

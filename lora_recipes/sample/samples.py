@@ -56,11 +56,14 @@ def generate_samples(
     free_memory()
     latents = _all_latents(images, embedded, generation, lora, adapters, report)
     free_memory()
-    vae = load_vae(generation.base, generation.root, torch.float32, generation.device)
-    for image in images:
-        with _named(image):
-            decoded = decode(vae, latents[image])
-        yield image, decoded
+    with report.loading(f"the VAE of {generation.base.model}"):
+        vae = load_vae(generation.base, generation.root, torch.float32, generation.device)
+    with report.bar("decode images", len(images)) as bar:
+        for image in images:
+            with _named(image):
+                decoded = decode(vae, latents[image])
+            yield image, decoded
+            bar.advance()
 
 
 def _all_latents(  # noqa: PLR0917
@@ -72,21 +75,22 @@ def _all_latents(  # noqa: PLR0917
     report: Reporter,
 ) -> dict[SampleImage, Tensor]:
     """The finished latents of every image, adapter by adapter, so that each loads once."""
-    unet = load_unet(generation.base, generation.root, generation.dtype, generation.device)
+    with report.loading(f"the UNet of {generation.base.model}"):
+        unet = load_unet(generation.base, generation.root, generation.dtype, generation.device)
     adapted = Adapted({"unet": unet})
     adapted.inject(lora, seed=0)
     latents: dict[SampleImage, Tensor] = {}
     by_adapter = sorted(images, key=lambda image: (image.adapted, image.adapter))  # the base first
     loaded = ""
-    with report.bar("generate images", len(images) * generation.steps) as bar:
+    with report.bar("generate images", len(images)) as bar:
+        one_step = partial(bar.advance, 1 / generation.steps)
         for image in by_adapter:
             if image.adapted and image.adapter != loaded:
                 switch_to(adapted, adapters[image.adapter], image.strength)
                 loaded = image.adapter
-            advance = partial(bar.advance, image=f"{len(latents) + 1}/{len(images)}")
             with adapted.enabled(image.adapted), _named(image):
                 latents[image] = denoise(
-                    generation, unet, embedded[image.prompt], image.seed, advance
+                    generation, unet, embedded[image.prompt], image.seed, one_step
                 )
     return latents
 

@@ -41,7 +41,8 @@ def complaint(root: Path, pin: str, **dataset: str) -> list[str]:
     now = look(root, Dataset(**(TOY | dataset)), Quiet()).hash
     first, *lines, fix = str(caught.value).split("\n")
     assert first == f"data/my: the data are {now}, but dataset.manifest pins {pin}"
-    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: `lora-recipes pin`"
+    pin = "`python -m lora_recipes pin`"
+    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: {pin}"
     return lines
 
 
@@ -54,8 +55,8 @@ def test_unpinned_data_pass_with_a_warning_that_tells_the_hash(root):
     report = check(root, "unpinned")
     now = look(root, Dataset(**TOY), Quiet()).hash
     assert report.warned == [
-        f"data/my: unpinned data, {now}; `lora-recipes pin` makes sure that a later run gets "
-        "the same"
+        f"data/my: unpinned data, {now}; `python -m lora_recipes pin` makes sure that a later "
+        "run gets the same"
     ]
 
 

@@ -138,6 +138,8 @@ RAISED = "raise UserError(Problem(where=str(path), what=f'is {size} long', fix='
         ("report.say(f'{n} done')", "report.say(f'{n} of {total} are done')"),
         ("self.report.warn('a')", "self.report.warn('b' + name)"),
         ("report.bar('train', 3)", "report.bar('training', total, 3)"),
+        ("with report.loading('a'):\n    f()", "with report.loading(f'b of {name}'):\n    f()"),
+        ("self.bar.advance(loss=loss)", "self.bar.advance(1 / 2, loss=loss, rate=1.0)"),
         ("raise ValueError('no')", "raise ValueError(f'no {name}')"),
         ("assert x, 'no'", "assert x"),
         ("def f():\n    'One.'\n    return 1", "def f():\n    'Other.'\n    return 1"),
@@ -163,6 +165,8 @@ def test_the_wording_of_a_message_is_no_statement(before, after):
         ("assert x, 'no'", "assert y, 'no'"),
         ("say('a')", "say('b')"),
         ("store.warn('a')", "store.warn('b')"),
+        ("stream.advance(1)", "stream.advance(2)"),
+        ("bar.advance(1)", "bar.advance(queue.pop())"),
         ("x = 'a'", "x = 'b'"),
     ],
 )
@@ -373,7 +377,13 @@ def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
 
 def test_what_refuses_or_speaks_answers_with_words_only():
     words = {"Problem | None", "list[Problem]", "str", "str | None", "Hint | None", "None", "bool"}
-    for file in ("recipe/length.py", "recipe/processes.py", "recipe/yaml_hints.py", "errors.py"):
+    for file in (
+        "recipe/length.py",
+        "recipe/processes.py",
+        "recipe/yaml_hints.py",
+        "errors.py",
+        "command.py",
+    ):
         tree = ast.parse((PACKAGE / file).read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         assert functions
@@ -389,6 +399,7 @@ def test_a_reporter_gives_nothing_back():
     from lora_recipes.reporting import Bar, Reporter
 
     answers = [Reporter.say, Reporter.warn, Bar.advance]
+    assert Reporter.loading.__annotations__["return"] == "AbstractContextManager[object]"
     assert [function.__annotations__["return"] for function in answers] == ["None"] * 3
 
 

@@ -112,7 +112,7 @@ def stepped(settings: Settings, root: Path) -> list[list[float]]:
 
 
 class Watching(Quiet):
-    """A reporter that keeps how far the bar went, news by news."""
+    """A reporter that keeps at which steps the bar got figures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,8 +122,12 @@ class Watching(Quiet):
         outer = self
 
         class Noting:
-            def advance(self, count: int = 1, **figures: str) -> None:
-                outer.news.append(count)
+            reached = done
+
+            def advance(self, count: float = 1, **figures: float | str) -> None:
+                self.reached += int(count)
+                if figures:
+                    outer.news.append(self.reached)
 
         return contextlib.nullcontext(Noting())
 

@@ -169,7 +169,7 @@ def test_runtime_has_its_defaults_and_refuses_mistakes(project):
     project.params("runtime:\n  progress: loud\n")
     assert message(lambda: runtime(project.root)) == (
         "params.yaml:3: runtime holds a mistake\n"
-        "  fix:     run `lora-recipes validate`, which names it"
+        "  fix:     run `python -m lora_recipes validate`, which names it"
     )
 
 

@@ -139,6 +139,16 @@ def add_up(tensor: Tensor) -> None:
             distributed.all_reduce(tensor)
 
 
+def largest(number: int, device: torch.device) -> int:
+    """The largest of all processes' numbers. Waits for the device, and for the others."""
+    if not distributed.is_initialized():
+        return number
+    of_all = torch.tensor(number, device=device)
+    with or_lost():
+        distributed.all_reduce(of_all, distributed.ReduceOp.MAX)
+    return int(of_all)
+
+
 @contextmanager
 def or_lost() -> Iterator[None]:
     """Say what it means when the others cannot be reached any more."""
