@@ -47,7 +47,7 @@ def photos_on_the_pocket(inputs: Inputs) -> bool:
 def _keep(inputs: Inputs) -> Iterator[Advice]:
     said = f"{subject(inputs.resolved)}, {counted(len(inputs.steps), 'step')}"
     yield Advice(
-        "Keep this run before you try another: any machine can then have it back",
+        "Keep this run before you try another, so that it can come back on any machine",
         f"git add -A\ngit commit -m {shlex.quote(said)}\ndvc push",
     )
 

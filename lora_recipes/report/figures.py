@@ -102,8 +102,11 @@ def step_of(adapter: str, last: int) -> int:
 
 
 def best(inputs: Inputs) -> str:
-    """The adapter, a snapshot's name or `final`, with the least held-out loss; empty if unknown."""
-    losses = unseen_losses(inputs)
+    """The adapter, a snapshot's name or `final`, with the least held-out loss.
+
+    Empty where that was not measured, or where there are no snapshots to choose from.
+    """
+    losses = unseen_losses(inputs) if inputs.snapshot_losses else {}
     known = [name for name, by_role in losses.items() if name != BASE and HELDOUT in by_role]
     return min(known, key=lambda name: losses[name][HELDOUT], default="")
 

@@ -90,11 +90,11 @@ def read(root: Path) -> Inputs:
     """
     out = root / "out"
     losses = out / "snapshots" / "losses.json"
-    manifest = _json(root / "build" / "manifest.json")
+    manifest = _json(root / "build" / "manifest.json", "hash", "images")
     return Inputs(
         resolved=read_resolved(root),
         train=_json(out / "train.json"),
-        environment=_json(out / "environment.json")["environment"],
+        environment=_json(out / "environment.json", "environment")["environment"],
         steps=_steps(out / "loss.tsv"),
         adapter=_adapter(out / "adapter.safetensors"),
         snapshots=sorted(path.stem for path in (out / "snapshots").glob("step-*.safetensors")),
@@ -120,14 +120,16 @@ def named() -> Iterator[None]:
 
 
 def _steps(path: Path) -> list[Step]:
-    header, *lines = path.read_text("utf-8").splitlines() or [""]
-    names = header.split("\t")
     try:
+        header, *lines = path.read_text("utf-8").splitlines()
+        names = header.split("\t")
+        if not {"step", "loss", "learning_rate"} <= {*names}:
+            raise ValueError(header)
         rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
         return [
             Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows
         ]
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise _unreadable(str(path), "it is damaged") from error
 
 
@@ -136,7 +138,8 @@ def _adapter(path: Path) -> Adapter:
 
 
 def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
-    files = {one["path"]: folder / one["file"] for one in _json(folder / "index.json")["images"]}
+    prepared = _json(folder / "index.json", "images")["images"]
+    files = {one["path"]: folder / one["file"] for one in prepared}
     return [
         Photo(
             files[image["path"]],
@@ -161,15 +164,17 @@ def _drawn(folder: Path) -> list[Drawn]:
             picture["seed"],
             picture["adapter"],
         )
-        for picture in _json(folder / "index.json")["pictures"]
+        for picture in _json(folder / "index.json", "pictures")["pictures"]
     ]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, *keys: str) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise _unreadable(str(path), "it is damaged") from error
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not {*keys} <= value.keys():
+        raise _unreadable(str(path), "it is damaged")
     return value
 
 

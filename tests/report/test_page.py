@@ -258,15 +258,47 @@ def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     assert report.warned == []
 
 
-def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path):
+RESULTS = (
+    "out/adapter.safetensors",
+    "out/loss.tsv",
+    "out/train.json",
+    "out/environment.json",
+    "out/snapshots/losses.json",
+    "out/samples/index.json",
+    "out/samples/p00-s0-base.png",
+    "build/manifest.json",
+    "build/images/index.json",
+    "build/images/01.png.png",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in RESULTS if "losses.json" not in name])
+def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path, name: str):
     Made().write(tmp_path)
-    (tmp_path / "out" / "loss.tsv").unlink()
+    (tmp_path / name).unlink()
 
     with pytest.raises(UserError) as caught:
         run(tmp_path, Quiet())
 
     assert str(caught.value) == (
-        f"{tmp_path}/out/loss.tsv: cannot be read: No such file or directory\n"
+        f"{tmp_path}/{name}: cannot be read: No such file or directory\n"
+        "  fix:     run `dvc repro`, which makes it"
+    )
+    assert not (tmp_path / "out/report").exists()
+
+
+@pytest.mark.parametrize("name", RESULTS[1:])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe"], ids=["empty", "other", "no text"])
+def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes):
+    losses = {"heldout": 0.1, "control": 0.1}
+    Made(snapshot_losses={"step-000010": losses, "step-000020": losses}).write(tmp_path)
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, Quiet())
+
+    assert str(caught.value) == (
+        f"{tmp_path}/{name}: cannot be read: it is damaged\n"
         "  fix:     run `dvc repro`, which makes it"
     )
     assert not (tmp_path / "out/report").exists()
