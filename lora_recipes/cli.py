@@ -181,9 +181,10 @@ def stage(options: argparse.Namespace, root: Path) -> int:
 def verify(options: argparse.Namespace, root: Path) -> int:
     """Run a commit again in a folder of its own, and compare every byte that comes out.
 
-    Nothing of yours is touched: not the working tree, the cache, checkpoints or git's index. Exit
-    codes: 0 reproduced, 1 not reproduced (with how far the adapter is off, and the environment then
-    and now), 2 cannot tell (with what is missing).
+    It runs the commit's own code, and with --env installs its packages: verify only commits that
+    you trust. Nothing of yours is touched: not the working tree, the cache, checkpoints or git's
+    index. Exit codes: 0 reproduced, 1 not reproduced (with how far the adapter is off, and the
+    environment then and now), 2 cannot tell (with what is missing).
     """
     from lora_recipes.console import PlainReporter
     from lora_recipes.provenance.verdict import cannot_tell

@@ -24,4 +24,5 @@ def run(root: Path, report: Reporter) -> None:
     figures = json.dumps(metrics(inputs), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     write_text(root / "out" / "report" / "index.html", text)
     write_text(root / "out" / "report.json", figures)
-    report.say("the page is out/report/index.html")
+    report.say("page: out/report/index.html")
+    report.say("keep it: git add -A && git commit")

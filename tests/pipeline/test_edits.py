@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,20 @@ def test_own_pictures_go_to_a_remote_and_come_back_in_a_clone(tmp_path: Path):
     clone.run("git", "checkout", "-q", "data/rex.dvc")
     clone.run("dvc", "checkout", "-q", "data/rex.dvc")
     assert clone.repro() == []
+
+
+def test_with_the_settings_that_ship_a_run_stages_the_lock_and_one_command_goes_back(
+    project: Project,
+):
+    """Else DVC ends each run with advice to add dvc.lock alone, which is half of the truth."""
+    shutil.copy(REPOSITORY / ".dvc/config", project.root / ".dvc/config")
+    project.commit("the settings that ship")
+    project.set("train.learning_rate", 0.0011)
+    assert "git" not in project.run("dvc", "repro").stdout
+    changes = project.run("git", "status", "--porcelain").stdout.splitlines()
+    assert {" M params.yaml", " M resolved.yaml", " M out/train.json"} < {*changes}
+    assert [line for line in changes if not line.startswith(" ")] == ["M  dvc.lock"]
+    project.run("git", "checkout", "-q", "HEAD", "--", ".")
+    project.run("dvc", "checkout", "-q")
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert project.repro() == []

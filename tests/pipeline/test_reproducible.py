@@ -10,7 +10,9 @@ import os
 import pty
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import pytest
 from lora_recipes.hashing import sha256_file
 
 from .kills import Aim, Unbroken, chain, outputs, remove_broken_lock
-from .project import RAN, Project, make_project
+from .project import RAN, REPOSITORY, Project, make_project
 from .test_edits import ALL, ROWS
 
 SMALL = {
@@ -70,7 +72,10 @@ def test_everything_run_again_by_force_with_warm_caches_equals_the_lock(project:
 def test_a_clone_elsewhere_by_somebody_else_gives_every_byte_again(
     project: Project, tmp_path: Path
 ):
-    """Another folder, umask, locale, time zone, hash seed, user and home; no cache at all."""
+    """Another folder, umask, locale, time zone, hash seed, user, host and home; no cache at all.
+
+    Nothing of either machine stands in what is committed or published.
+    """
     clone = Project(tmp_path / "zweite Kopie – äöü 日本")
     project.run("git", "clone", "-q", ".", str(clone.root))
     (tmp_path / "home").mkdir()
@@ -80,8 +85,11 @@ def test_a_clone_elsewhere_by_somebody_else_gives_every_byte_again(
         "TZ": "Pacific/Kiritimati",
         "PYTHONHASHSEED": "20241124",
         "HOME": str(tmp_path / "home"),
-        "USER": "somebody",
-        "LOGNAME": "somebody",
+        "USER": "somebody-else",
+        "LOGNAME": "somebody-else",
+        "HOSTNAME": "another-host",
+        "HF_TOKEN": "hf_aTokenOfTheUser",
+        "AWS_SECRET_ACCESS_KEY": "a/secret+of/theUser",
     }
     for name, value in elsewhere.items():
         assert project.environment().get(name) != value
@@ -90,6 +98,18 @@ def test_a_clone_elsewhere_by_somebody_else_gives_every_byte_again(
     assert RAN.findall(done.stdout) == ALL
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert files(clone) == files(project)
+    facts = {*elsewhere.values(), str(tmp_path), str(project.root), str(REPOSITORY), sys.prefix}
+    facts |= {str(Path.home()), socket.gethostname()}
+    secrets = [fact for fact in facts if len(fact) > len("POSIX")]  # a shorter one may be a word
+    assert leaks(clone, secrets) == []
+
+
+def leaks(project: Project, secrets: list[str]) -> list[tuple[str, str]]:
+    """Which of these texts stands in which file that the stages wrote."""
+    contents = {name: (project.root / name).read_bytes() for name in files(project)}
+    return [
+        (name, text) for name in contents for text in secrets if text.encode() in contents[name]
+    ]
 
 
 def files(project: Project) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lora_recipes.cli import main
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.lock import read_lock
 from lora_recipes.provenance.objects import Objects
@@ -188,3 +189,13 @@ def test_code_from_another_tree_is_refused_by_name(tmp_path: Path):
         )
     python.write_text(f"#!/bin/sh\necho '{tmp_path}/lora_recipes/__init__.py'\n")
     check_code(tmp_path, environment)
+
+
+def test_its_help_says_that_the_commits_code_runs(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["verify", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "It runs the commit's own code, and with --env installs its packages: verify only commits "
+        "that you trust." in said
+    )
