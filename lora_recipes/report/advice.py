@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.recipe.held_out import HELDOUT as FOLDER
+from lora_recipes.recipe.judging import HELDOUT as FOLDER
 from lora_recipes.report.figures import CLEAR, FINAL, all_compared, best, step_of
 from lora_recipes.report.inputs import Inputs, Photo
-from lora_recipes.report.usage import POCKET, subject
+from lora_recipes.report.usage import subject
 from lora_recipes.text import counted
 
 MILDER = 0.7
 FEWEST = 4
 """With fewer pictures to train on, none is moved away from them."""
-
-DEMO = "data/demo"
-"""What the pocket was made to learn; it draws nobody else's pictures."""
 
 NEW_RUN = "dvc exp run -n"
 PIN = "python -m lora_recipes pin"
@@ -36,12 +33,6 @@ class Advice:
 def advice(inputs: Inputs) -> list[Advice]:
     """The next steps, the most useful first."""
     return [*_keep(inputs), *_judge(inputs), *_train(inputs), *_draw(inputs)]
-
-
-def photos_on_the_pocket(inputs: Inputs) -> bool:
-    """Whether the small model that ships was given pictures that it cannot draw."""
-    resolved = inputs.resolved
-    return resolved["base"]["model"] == POCKET and resolved.get("data") != DEMO
 
 
 def _keep(inputs: Inputs) -> Iterator[Advice]:

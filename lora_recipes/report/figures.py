@@ -9,7 +9,7 @@ from statistics import fmean, variance
 from typing import Any, Literal
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.recipe.held_out import no_verdict
+from lora_recipes.recipe.judging import no_verdict
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.text import counted
 

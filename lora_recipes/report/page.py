@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.pipeline import ADAPTER
+from lora_recipes.recipe.judging import no_likeness
 from lora_recipes.report import curves, figures, usage
-from lora_recipes.report.advice import advice, photos_on_the_pocket
+from lora_recipes.report.advice import advice
 from lora_recipes.report.charts import draw
 from lora_recipes.report.grids import adapter_names, cards, drawn_size
 from lora_recipes.report.images import embed
@@ -68,7 +69,7 @@ def page(inputs: Inputs) -> str:
             subject=usage.subject(resolved),
             trained=sum(photo.role == TRAIN for photo in inputs.photos),
             device=usage.device(inputs.environment),
-            photos_on_the_pocket=photos_on_the_pocket(inputs),
+            likeness=no_likeness(resolved["base"]["model"], resolved.get("data", "")),
             readings=figures.readings(inputs),
             tiles=figures.tiles(inputs),
             advice=advice(inputs),
