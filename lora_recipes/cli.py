@@ -137,6 +137,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
+    from lora_recipes.recipe.judging import no_likeness, unless_held_out
     from lora_recipes.recipe.load import resolve
     from lora_recipes.stages.resolve import absent_base, resolved_document
 
@@ -153,6 +154,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     rows = [
         ("base model", absent_base(document, root)),
         ("device", absent_device(resolved.recipe.compute.device)),
+        ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
+        ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
         *make_plan(resolved, data.repeats, root).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))

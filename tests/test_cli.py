@@ -280,6 +280,26 @@ def test_plan_says_that_the_base_model_is_not_here(
     assert "base model" not in capsys.readouterr().out
 
 
+def test_plan_says_what_the_run_will_not_be_able_to_tell(
+    params: Path, capsys: pytest.CaptureFixture[str]
+):
+    def said(text: str) -> list[str]:
+        params.write_text(text)
+        assert cli.main(["plan"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if line.startswith(("verdict", "pocket"))]
+
+    pocket = "recipe: mine\ndata: data\nbase: {model: pocket}\n"
+    assert said(pocket) == [
+        "verdict  no pictures are held out, so nobody can tell whether it learned: put 1 or 2 "
+        "into data/heldout and set dataset.heldout: heldout",
+        "pocket   the pocket draws coloured shapes, not photos: this run shows that your data and "
+        "settings go through, not likeness",
+    ]
+    assert said(pocket + "dataset: {heldout: test}\n")[0].startswith("pocket")
+    assert [line.split()[0] for line in said("recipe: mine\ndata: data\n")] == ["verdict"]
+
+
 @pytest.mark.parametrize("card", [None, Device("NVIDIA H100", 80 * 2**30)])
 def test_plan_says_that_the_gpu_is_not_here(
     params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], card

@@ -13,7 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from configobj import ConfigObj
 from dvc.cli.parser import get_main_parser
+from dvc_render.html import HTML
 
 from lora_recipes import cli
 
@@ -113,6 +115,14 @@ def git_commands() -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_that_a_page_shows_is_one_with_these_options(page: Path):
     assert [(shlex.join(words), wrong) for words in shown(page) if (wrong := fault(words))] == []
+
+
+def test_dvcs_own_page_of_plots_says_what_to_look_at_without_a_network():
+    settings = ConfigObj(str(REPOSITORY / ".dvc/config"), encoding="utf-8")
+    template = (REPOSITORY / ".dvc" / settings["plots"]["html_template"]).read_text("utf-8")
+    shown = HTML(template).with_scripts("SCRIPTS").with_element("PLOTS").embed()
+    assert shown.index("SCRIPTS") < shown.index("from the network") < shown.index("PLOTS")
+    assert 'href="../out/report/index.html"' in shown
 
 
 def test_the_commands_are_found_and_a_wrong_one_is_seen():

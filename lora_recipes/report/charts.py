@@ -17,7 +17,7 @@ MARKS_WITH_NAMES = 6
 
 @dataclass(frozen=True)
 class Line:
-    """One curve; `kind` is its class in the style: raw, smooth, rate."""
+    """One curve; `kind` is its class in the style: raw, smooth, rate, heldout, control."""
 
     kind: str
     points: Sequence[Point]
@@ -35,6 +35,8 @@ class Chart:
     x_name: str
     top: float
     marks: Sequence[tuple[float, str]] = ()
+    cut: int = 0
+    """How many values lie above `top`."""
 
 
 @dataclass(frozen=True)

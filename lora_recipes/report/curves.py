@@ -1,15 +1,15 @@
-"""The loss and the learning rate over the steps."""
+"""The losses and the learning rate over the steps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from lora_recipes.report.charts import Chart, Line, spell
-from lora_recipes.report.figures import smooth, tenths
+from lora_recipes.report.figures import all_compared, smooth, step_of, tenths, unseen_losses
 from lora_recipes.report.inputs import Inputs
 
 ROOM = 1.06
-ODD = 0.99
+ODD = 0.95
 """Peaks above this share of the single losses are cut off, so that the curve stays readable."""
 
 
@@ -20,6 +20,7 @@ def loss(inputs: Inputs) -> Chart:
     smoothed = smooth(losses)
     first, last = tenths(losses)
     marks = [float(name.removeprefix("step-")) for name in inputs.snapshots]
+    top = _top(losses, smoothed)
     return Chart(
         "Loss over the optimizer steps",
         f"{len(losses)} steps. The mean loss is {first:.4f} over the first tenth and "
@@ -29,9 +30,35 @@ def loss(inputs: Inputs) -> Chart:
             Line("smooth", list(zip(steps, smoothed, strict=True))),
         ],
         "optimizer step",
-        _top(losses, smoothed),
+        top,
         [(step, f"{step:.0f}") for step in marks],
+        cut=sum(value > top for value in losses),
     )
+
+
+def unseen(inputs: Inputs) -> Chart | None:
+    """The loss on pictures that were never trained on, at the snapshots; None without any."""
+    losses = unseen_losses(inputs)
+    if not inputs.snapshot_losses or not losses:
+        return None
+    last = inputs.steps[-1].step
+    steps = [float(step_of(name, last)) for name in losses]
+    lines = [
+        Line(role, [*zip(steps, (each[role] for each in losses.values()), strict=True)])
+        for role in all_compared(inputs)
+    ]
+    said = (
+        f"{line.kind}: " + ", ".join(f"{y:.4f} after step {x:.0f}" for x, y in line.points)
+        for line in lines
+    )
+    top = max(y for line in lines for _, y in line.points) or 1.0
+    title = "Loss on pictures that were never trained on"
+    return Chart(title, "; ".join(said), lines, "optimizer step", top * ROOM)
+
+
+def is_constant(inputs: Inputs) -> bool:
+    """Whether the learning rate never moved, so that it needs no drawing."""
+    return len({step.learning_rate for step in inputs.steps}) == 1
 
 
 def learning_rate(inputs: Inputs) -> Chart:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 from typing import Any, Literal
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.recipe.judging import no_verdict
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.text import counted
 
@@ -17,6 +20,13 @@ MUCH = 0.10
 MEASURED = {HELDOUT: "Held-out loss", CONTROL: "Control loss"}
 """Roles of pictures that were never trained on, and the name of their tile."""
 
+BASE, FINAL = "none", "final"
+"""What `out/samples/` calls the base alone and the finished adapter."""
+
+ERRORS = 3.0
+"""A training loss that moved by fewer standard errors may have moved by chance. Ours, too: single
+losses are far from normal, so 2 would see what is not there."""
+
 SMALLEST_WINDOW = 5
 
 
@@ -24,7 +34,7 @@ SMALLEST_WINDOW = 5
 class Reading:
     """One finding: a few words, a sentence, and whether it is good news."""
 
-    tone: Literal["good", "unsure", "bad"]
+    tone: Literal["good", "unsure", "bad", "unknown"]
     short: str
     long: str
 
@@ -73,13 +83,53 @@ def tenths(losses: Sequence[float]) -> tuple[float, float]:
     return sum(losses[:part]) / part, sum(losses[-part:]) / part
 
 
+def unseen_losses(inputs: Inputs) -> dict[str, dict[str, float]]:
+    """By adapter, from the base over its snapshots to the finished one, the loss of each role."""
+    both = all_compared(inputs)
+    if not both:
+        return {}
+    return {
+        BASE: {role: pair.base for role, pair in both.items()},
+        **inputs.snapshot_losses,
+        FINAL: {role: pair.adapter for role, pair in both.items()},
+    }
+
+
+def step_of(adapter: str, last: int) -> int:
+    """How many steps an adapter was trained for: none, a snapshot's, or all."""
+    known = {BASE: 0, FINAL: last}
+    return known[adapter] if adapter in known else int(adapter.removeprefix("step-"))
+
+
+def best(inputs: Inputs) -> str:
+    """The adapter, a snapshot's name or `final`, with the least held-out loss.
+
+    Empty where that was not measured, or where there are no snapshots to choose from.
+    """
+    losses = unseen_losses(inputs) if inputs.snapshot_losses else {}
+    known = [name for name, by_role in losses.items() if name != BASE and HELDOUT in by_role]
+    return min(known, key=lambda name: losses[name][HELDOUT], default="")
+
+
+def is_clear(losses: Sequence[float]) -> bool:
+    """Whether the training loss moved by more than the noise of single steps explains."""
+    part = len(losses) // 10
+    if part < 2:  # noqa: PLR2004
+        return False
+    first, last = losses[:part], losses[-part:]
+    error = math.sqrt((variance(first) + variance(last)) / part)
+    return abs(fmean(first) - fmean(last)) > ERRORS * error
+
+
 def readings(inputs: Inputs) -> list[Reading]:
-    """What can be said from the losses; nothing about what was not measured."""
-    found = []
+    """Did it learn, or can nobody tell; did it forget, where that was measured."""
     heldout, control = compared(inputs, HELDOUT), compared(inputs, CONTROL)
     if heldout:
         count = sum(photo.role == HELDOUT for photo in inputs.photos)
-        found.append(_learned(heldout, count))
+        found = [_learned(heldout, count)]
+    else:
+        why = no_verdict(inputs.resolved.get("data", ""))
+        found = [Reading("unknown", "Nobody can tell yet", f"{why[0].upper()}{why[1:]}.")]
     if control:
         count = sum(photo.role == CONTROL for photo in inputs.photos)
         found.append(_forgot(control, count))
@@ -96,14 +146,15 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
 
 
 def tiles(inputs: Inputs) -> list[tuple[str, str]]:
-    """The key figures, by name."""
+    """The key figures, by name; no training loss that may have moved by chance."""
     trained = sum(photo.role == TRAIN for photo in inputs.photos)
-    first, last = tenths([step.loss for step in inputs.steps])
+    losses = [step.loss for step in inputs.steps]
+    first, last = tenths(losses)
     lora = inputs.resolved["lora"]
     return [
         ("Images", f"{trained:,}"),
         ("Steps", f"{len(inputs.steps):,}"),
-        ("Training loss", f"{first:.3f} → {last:.3f}"),
+        *([("Training loss", f"{first:.3f} → {last:.3f}")] if is_clear(losses) else []),
         *((MEASURED[role], percent(both.change)) for role, both in all_compared(inputs).items()),
         ("Rank / alpha", f"{lora['rank']} / {lora['alpha']:g}"),
         ("File", size(inputs.adapter.size)),

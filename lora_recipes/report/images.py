@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,19 @@ class Embedded:
 
 
 def embed(path: Path, longest: int) -> Embedded:
-    """A picture whose longer side is at most `longest` pixels in the page."""
+    """A picture whose longer side is at most `longest` pixels in the page.
+
+    Raises:
+        OSError: with the file's name: it is missing or damaged.
+    """
     data = path.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
-            return Embedded(_uri("png", data), *image.size)
-        small = image.convert("RGB")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            small = image.convert("RGB")
+            if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
+                return Embedded(_uri("png", data), *image.size)
+    except (OSError, SyntaxError) as error:  # so Pillow calls a damaged PNG
+        raise OSError(errno.EIO, "it is damaged", str(path)) from error
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ class Photo:
     width: int
     height: int
     repeats: int
+    caption_from: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Inputs:
     steps: list[Step]
     adapter: Adapter
     snapshots: list[str]
+    snapshot_losses: dict[str, dict[str, float]]
+    """By snapshot and role; empty where there are no pictures that were never trained on."""
+
     manifest_hash: str
     photos: list[Photo]
     drawn: list[Drawn]
@@ -80,28 +86,51 @@ def read(root: Path) -> Inputs:
     """Read the project's results.
 
     Raises:
-        UserError: a file is missing, with the command that makes it.
+        UserError: a file is missing or damaged, with the command that makes it.
     """
     out = root / "out"
-    manifest = _json(root / "build" / "manifest.json")
+    losses = out / "snapshots" / "losses.json"
+    manifest = _json(root / "build" / "manifest.json", "hash", "images")
     return Inputs(
         resolved=read_resolved(root),
         train=_json(out / "train.json"),
-        environment=_json(out / "environment.json")["environment"],
-        steps=_steps(_text(out / "loss.tsv")),
+        environment=_json(out / "environment.json", "environment")["environment"],
+        steps=_steps(out / "loss.tsv"),
         adapter=_adapter(out / "adapter.safetensors"),
         snapshots=sorted(path.stem for path in (out / "snapshots").glob("step-*.safetensors")),
+        snapshot_losses=_json(losses) if losses.exists() else {},
         manifest_hash=manifest["hash"],
         photos=_photos(manifest, root / "build" / "images"),
         drawn=_drawn(out / "samples"),
     )
 
 
-def _steps(text: str) -> list[Step]:
-    header, *lines = text.splitlines()
-    names = header.split("\t")
-    rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines)
-    return [Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows]
+@contextmanager
+def named() -> Iterator[None]:
+    """Within the block, a file that cannot be read is named with the command that makes it.
+
+    Raises:
+        UserError: there was one.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or "it is damaged"
+        raise _unreadable(str(error.filename or error), reason) from error
+
+
+def _steps(path: Path) -> list[Step]:
+    try:
+        header, *lines = path.read_text("utf-8").splitlines()
+        names = header.split("\t")
+        if not {"step", "loss", "learning_rate"} <= {*names}:
+            raise ValueError(header)
+        rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+        return [
+            Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows
+        ]
+    except ValueError as error:
+        raise _unreadable(str(path), "it is damaged") from error
 
 
 def _adapter(path: Path) -> Adapter:
@@ -109,7 +138,8 @@ def _adapter(path: Path) -> Adapter:
 
 
 def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
-    files = {one["path"]: folder / one["file"] for one in _json(folder / "index.json")["images"]}
+    prepared = _json(folder / "index.json", "images")["images"]
+    files = {one["path"]: folder / one["file"] for one in prepared}
     return [
         Photo(
             files[image["path"]],
@@ -119,6 +149,7 @@ def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
             image["width"],
             image["height"],
             image["repeats"],
+            image["caption_from"],
         )
         for image in manifest["images"]
     ]
@@ -133,23 +164,20 @@ def _drawn(folder: Path) -> list[Drawn]:
             picture["seed"],
             picture["adapter"],
         )
-        for picture in _json(folder / "index.json")["pictures"]
+        for picture in _json(folder / "index.json", "pictures")["pictures"]
     ]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(_text(path))
+def _json(path: Path, *keys: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or not {*keys} <= value.keys():
+        raise _unreadable(str(path), "it is damaged")
     return value
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"cannot be read: {error.strerror}",
-                fix="run `dvc repro`, which makes it",
-            )
-        ) from error
+def _unreadable(file: str, reason: str) -> UserError:
+    what = f"cannot be read: {reason}"
+    return UserError(Problem(where=file, what=what, fix="run `dvc repro`, which makes it"))

@@ -11,23 +11,34 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.pipeline import ADAPTER
-from lora_recipes.report import figures
+from lora_recipes.recipe.judging import no_likeness
+from lora_recipes.report import curves, figures, usage
+from lora_recipes.report.advice import advice
 from lora_recipes.report.charts import draw
-from lora_recipes.report.curves import learning_rate, loss
-from lora_recipes.report.grids import cards
+from lora_recipes.report.grids import adapter_names, cards, drawn_size
 from lora_recipes.report.images import embed
 from lora_recipes.report.inputs import Inputs, Photo
-from lora_recipes.report.settings import sections, spell
-from lora_recipes.report.usage import example, file_name, snippet
+from lora_recipes.report.settings import as_yaml, sections, spell
 from lora_recipes.text import counted
 from lora_recipes.tree import flat
 
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "page.css").read_text("utf-8")
 SCRIPT = (FOLDER / "page.js").read_text("utf-8")
-TEMPLATES = ("page.html.j2", "pieces.html.j2")
-"""The page, and what it imports."""
+TEMPLATES = (
+    "page.html.j2",
+    "pictures.html.j2",
+    "training.html.j2",
+    "use.html.j2",
+    "pieces.html.j2",
+)
+"""The page, its longest sections, and what all of them import."""
+
+MOST_SUBJECT, MOST_OTHER = 4, 2
+"""Prompts that are not folded away: as many of the subject as have snapshots, and of other things.
+"""
 
 MOST_PHOTOS = 60
 """Pictures of each kind; more would make the page slow to open."""
@@ -43,6 +54,9 @@ Source: https://html.spec.whatwg.org, "Preprocessing".
 def page(inputs: Inputs) -> str:
     """The HTML text: a pure function of the inputs, with every picture inside."""
     resolved = inputs.resolved
+    losses = [step.loss for step in inputs.steps]
+    unseen = curves.unseen(inputs)
+    moved = inputs.steps and not curves.is_constant(inputs)
     return (
         environment()
         .get_template(TEMPLATES[0])
@@ -52,18 +66,33 @@ def page(inputs: Inputs) -> str:
             policy=_policy(),
             style=Markup(STYLE),
             script=Markup(SCRIPT),
+            subject=usage.subject(resolved),
+            trained=sum(photo.role == TRAIN for photo in inputs.photos),
+            device=usage.device(inputs.environment),
+            likeness=no_likeness(resolved["base"]["model"], resolved.get("data", "")),
             readings=figures.readings(inputs),
             tiles=figures.tiles(inputs),
+            advice=advice(inputs),
             compared=figures.all_compared(inputs),
+            losses=figures.unseen_losses(inputs),
+            best=figures.best(inputs),
+            names=adapter_names(inputs),
             cards=cards(inputs),
-            loss=draw(loss(inputs)) if inputs.steps else None,
-            rate=draw(learning_rate(inputs)) if inputs.steps else None,
+            most_subject=MOST_SUBJECT,
+            most_other=MOST_OTHER,
+            size=drawn_size(inputs),
+            clear=figures.is_clear(losses),
+            tenths=figures.tenths(losses) if losses else None,
+            loss=draw(curves.loss(inputs)) if losses else None,
+            unseen=draw(unseen) if unseen else None,
+            rate=draw(curves.learning_rate(inputs)) if moved else None,
             file=ADAPTER,
-            file_name=file_name(resolved["name"]),
-            example=example(inputs),
-            snippet=snippet(resolved["base"], resolved["sample"]["strength"]),
+            file_name=usage.file_name(resolved),
+            example=usage.example(inputs),
+            snippet=usage.snippet(resolved["base"], resolved["sample"]["strength"]),
             most_photos=MOST_PHOTOS,
             settings=sections(resolved),
+            settings_yaml=as_yaml(resolved),
         )
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.files import write_text
 from lora_recipes.report.figures import metrics
-from lora_recipes.report.inputs import read
+from lora_recipes.report.inputs import named, read
 from lora_recipes.report.page import page
 from lora_recipes.reporting import Reporter
 
@@ -16,11 +16,13 @@ def run(root: Path, report: Reporter) -> None:
     """Gather what the other stages made into one page that opens without a server.
 
     Raises:
-        UserError: a file is missing; it is named with the command that makes it.
+        UserError: a file is missing or damaged; it is named with the command that makes it.
     """
-    inputs = read(root)
+    with named():
+        inputs = read(root)
+        text = page(inputs)
     figures = json.dumps(metrics(inputs), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    write_text(root / "out" / "report" / "index.html", page(inputs))
+    write_text(root / "out" / "report" / "index.html", text)
     write_text(root / "out" / "report.json", figures)
     report.say("page: out/report/index.html")
     report.say("keep it: git add -A && git commit")

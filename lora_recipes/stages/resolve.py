@@ -62,6 +62,7 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
     return {
         **plain(recipe),
         **present({name: getattr(recipe, name) for name in SECTIONS}),
+        "data": resolved.params.data,
         "base_identity": _base_identity(root, resolved, download),
         "overridden": resolved.overridden,
         "packages": _packages(root / "requirements.lock"),

@@ -16,8 +16,9 @@ from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
+from lora_recipes.tensors import read_tensors
 from lora_recipes.train.job import Job, Outcome
-from lora_recipes.train.validation import base_and_adapter
+from lora_recipes.train.validation import base_and_adapter, mean_loss
 
 OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "environment.json", "train.json")
 """What a training writes below `out`."""
@@ -60,9 +61,9 @@ def write_outputs(
         for role, images in unseen.items()
         if images
     }
-    _write_snapshots(out / "snapshots", job)
     write_text(out / "loss.tsv", loss_table(outcome, job))
     job.write_adapter(out / "adapter.safetensors", None)
+    _write_snapshots(out / "snapshots", job, unseen)
     adapter = {
         "adapter_sha256": sha256_file(out / "adapter.safetensors"),
         **identity(out / "adapter.safetensors"),
@@ -129,14 +130,33 @@ def write_run(
     report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
-def _write_snapshots(folder: Path, job: Job) -> None:
-    """The adapters along the way. DVC warns of an empty folder, so one without any says why."""
+def _write_snapshots(folder: Path, job: Job, unseen: Mapping[str, Sequence[Example]]) -> None:
+    """The adapters along the way, and their losses on pictures that were not trained on.
+
+    DVC warns of an empty folder, so one without any says why. Afterwards the last snapshot is what
+    the job's denoiser holds.
+    """
     folder.mkdir(parents=True)
+    losses = {}
     for step in sorted(job.snapshots):
-        snapshot = job.checkpoints.snapshot_path(step)
-        _copy(snapshot, folder / snapshot.name)
+        snapshot = folder / job.checkpoints.snapshot_path(step).name
+        _copy(job.checkpoints.snapshot_path(step), snapshot)
+        job.adapted.load(read_tensors(snapshot))
+        losses[snapshot.stem] = _unseen_losses(job, unseen)
     if not job.snapshots:
         write_text(folder / "none.txt", "The recipe's train.snapshots keeps none.\n")
+    elif any(unseen.values()):
+        _write_json(folder / "losses.json", losses)
+
+
+def _unseen_losses(job: Job, unseen: Mapping[str, Sequence[Example]]) -> dict[str, float]:
+    """By role, as `base_and_adapter` measures them."""
+    plain, size = job.objective.plain(), job.stream.batch_size
+    return {
+        role: mean_loss(job.denoiser, plain, job.pictures.of(images), size)
+        for role, images in unseen.items()
+        if images
+    }
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -57,7 +57,8 @@ def test_a_run_leaves_a_clean_tree_and_a_second_one_runs_nothing(project: Projec
     steps = (project.root / "out/loss.tsv").read_text().splitlines()
     assert len(steps) == 1 + STEPS
     assert sorted(p.name for p in (project.root / "out/snapshots").iterdir()) == [
-        "step-000003.safetensors"
+        "losses.json",
+        "step-000003.safetensors",
     ]
 
 

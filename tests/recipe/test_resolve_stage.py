@@ -75,7 +75,8 @@ def test_the_resolved_recipe_is_complete_and_read_back_by_section(pocket_project
     )
     assert list(yaml.safe_load(text)) == [
         "schema", "name", "version", "description", "base", "dataset", "prepare", "encode",
-        "lora", "train", "sample", "compute", "base_identity", "overridden", "packages", "code",
+        "lora", "train", "sample", "compute", "data", "base_identity", "overridden", "packages",
+        "code",
     ]  # fmt: skip
     assert read_section(root, "lora", Lora) == Lora(rank=8, alpha=8)
     assert read_section(root, "train", Train) == Train()
@@ -90,6 +91,7 @@ def test_the_resolved_recipe_is_complete_and_read_back_by_section(pocket_project
     assert set(read_value(root, "packages")) == set(LIBRARIES)
     assert read_value(root, "base_identity").startswith("sha256:")
     assert read_value(root, "code") == CODE
+    assert read_value(root, "data") == resolve(root).params.data
 
 
 def test_resolving_twice_writes_the_same_bytes(pocket_project):

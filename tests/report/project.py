@@ -45,6 +45,7 @@ RESOLVED: dict[str, Any] = {
         "strength": 0.8,
     },
     "compute": {"device": "auto", "precision": "bf16", "threads": 1},
+    "data": "data/clock",
     "base_identity": "sha256:" + "b" * 64,
     "overridden": {"train.learning_rate": 0.0002, "sample.seeds": [0]},
     "packages": {"torch": "2.13.0"},
@@ -74,6 +75,19 @@ class Made:
             "control": {"base": 0.1, "adapter": 0.1005},
         }
     )
+    snapshot_losses: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By snapshot and role, as the training measures them."""
+
+    environment: dict[str, Any] = field(
+        default_factory=lambda: {
+            "device": "Some CPU",
+            "threads": 1,
+            "packages": {"torch": "2.13.0"},
+        }
+    )
+    losses_of_steps: list[float] = field(default_factory=list)
+    """In place of a curve that falls."""
+
     picture_side: int = 24
 
     def write(self, root: Path) -> Path:
@@ -103,7 +117,10 @@ class Made:
         losses = []
         for step in range(1, self.steps + 1):
             part = step / self.steps
-            loss = (0.09 + 0.1 * math.exp(-4 * part)) * chance.lognormvariate(0, 0.5)
+            loss = 0.0
+            if self.losses_of_steps:
+                loss = self.losses_of_steps[step - 1]
+            loss = loss or (0.09 + 0.1 * math.exp(-4 * part)) * chance.lognormvariate(0, 0.5)
             rate = 1e-4 * 0.5 * (1 + math.cos(math.pi * (part - 1 / self.steps)))
             losses.append(loss)
             rows.append(f"{step}\t1\t{loss!r}\t{rate!r}")
@@ -116,8 +133,12 @@ class Made:
             **{f"{role}_loss_base": loss["base"] for role, loss in self.losses.items()},
         }
         _json(out / "train.json", figures)
-        around = {"device": "Some CPU", "threads": 1, "packages": {"torch": "2.13.0"}}
-        _json(out / "environment.json", {"adapter_sha256": "sha256:0", "environment": around})
+        _json(
+            out / "environment.json",
+            {"adapter_sha256": "sha256:0", "environment": self.environment},
+        )
+        if self.snapshot_losses:
+            _json(out / "snapshots" / "losses.json", self.snapshot_losses)
 
     def _dataset(self, build: Path) -> None:
         images, prepared = [], []

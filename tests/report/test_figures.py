@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -62,15 +63,24 @@ def test_held_out_pictures_tell_whether_it_learned(
 def test_pictures_of_other_things_tell_whether_it_forgot(
     tmp_path: Path, adapter: float, tone: str, short: str
 ):
-    (reading,) = figures.readings(made(tmp_path, control={"base": 0.1, "adapter": adapter}))
+    told = figures.readings(made(tmp_path, control={"base": 0.1, "adapter": adapter}))
 
+    first, reading = told
+    assert first.short == "Nobody can tell yet", "whether it learned was not measured"
     assert (reading.tone, reading.short) == (tone, short)
 
 
 def test_what_was_not_measured_is_absent_and_not_zero(tmp_path: Path):
     inputs = made(tmp_path)
 
-    assert figures.readings(inputs) == []
+    assert figures.readings(inputs) == [
+        figures.Reading(
+            "unknown",
+            "Nobody can tell yet",
+            "No pictures are held out, so nobody can tell whether it learned: put 1 or 2 into "
+            "data/clock/heldout and set dataset.heldout: heldout.",
+        )
+    ]
     assert figures.metrics(inputs).keys() == {"adapter_bytes"}
 
 
@@ -81,6 +91,38 @@ def test_the_metrics_add_what_the_training_does_not_say(tmp_path: Path):
         "adapter_bytes": (tmp_path / "out/adapter.safetensors").stat().st_size,
         "heldout_loss_change": pytest.approx(-0.25),
     }
+
+
+def noise(count: int, level: float, seed: int) -> list[float]:
+    """Losses of single steps as they are: far from normal, and as large as their own mean."""
+    chance = random.Random(seed)
+    return [level * chance.lognormvariate(-0.125, 0.5) for _ in range(count)]
+
+
+def test_a_training_loss_that_moved_within_its_noise_is_no_key_figure(tmp_path: Path):
+    flat = [figures.is_clear(noise(200, 0.15, seed)) for seed in range(100)]
+    assert sum(flat) <= 2, "chance alone hardly ever looks like success"
+    fallen = [noise(200, 0.2, seed) + noise(200, 0.1, seed + 1000) for seed in range(100)]
+    assert sum(map(figures.is_clear, fallen)) >= 90
+    assert not figures.is_clear([0.2, 0.1]), "two steps tell nothing"
+    assert not figures.is_clear([])
+
+    for name, losses in (("flat", noise(400, 0.15, 0)), ("fallen", fallen[0])):
+        inputs = read(Made(steps=400, snapshots=(), losses_of_steps=losses).write(tmp_path / name))
+        assert ("Training loss" in dict(figures.tiles(inputs))) == (name == "fallen")
+
+
+def test_the_best_adapter_is_the_one_with_the_least_held_out_loss(tmp_path: Path):
+    along = {"step-000010": {"heldout": 0.14}, "step-000020": {"heldout": 0.16}}
+    heldout = {"base": 0.2, "adapter": 0.15}
+    inputs = read(Made(losses={"heldout": heldout}, snapshot_losses=along).write(tmp_path / "a"))
+    assert figures.best(inputs) == "step-000010"
+    assert list(figures.unseen_losses(inputs)) == ["none", "step-000010", "step-000020", "final"]
+    final = {"heldout": {"base": 0.2, "adapter": 0.13}}
+    inputs = read(Made(losses=final, snapshot_losses=along).write(tmp_path / "b"))
+    assert figures.best(inputs) == "final"
+    assert figures.best(made(tmp_path / "c")) == "", "nobody can tell"
+    assert figures.best(made(tmp_path / "d", heldout=heldout)) == "", "there is nothing to choose"
 
 
 def test_a_smooth_curve_is_as_long_keeps_a_constant_and_calms_a_zigzag():

@@ -47,7 +47,9 @@ def test_nothing_is_asked_of_anybody(markup: str, parsed: Read):
         if key in LOADING
     ]
     assert loaded, "there are pictures and menu links"
-    assert [url for url in loaded if not url.startswith(("data:image/", "#"))] == []
+    own = "../adapter.safetensors"  # beside the page, opened only by a click
+    assert [url for url in loaded if not url.startswith(("data:image/", "#"))] == [own]
+    assert [link["href"] for link in of(parsed, "a") if link["href"] == own] == [own]
     style = re.search(r"<style>(.*?)</style>", markup, re.S)
     script = re.search(r"<script>(.*?)</script>", markup, re.S)
     assert style
@@ -74,14 +76,16 @@ def test_the_browser_is_told_to_load_nothing_and_to_follow_only_the_pages_own_st
 
 def test_every_sample_and_every_dataset_picture_is_there_whole_with_words_for_it(parsed: Read):
     images = [image for image in of(parsed, "img") if image.get("src")]
-    # 2 prompts: base, 2 snapshots and adapter with seed 0, base and adapter with seed 1; 4 photos
-    assert len(images) == 2 * (4 + 2) + 4
+    # 2 prompts: the user's own picture, base, 2 snapshots and adapter with seed 0, base and adapter
+    # with seed 1; 4 photos
+    assert len(images) == 2 * (5 + 2) + 4
     for image in images:
         assert image["alt"]
         with Image.open(io.BytesIO(base64.b64decode((image["src"] or "").split(",")[1]))) as inside:
             inside.load()
             assert inside.size == (int(image["width"] or 0), int(image["height"] or 0))
-    assert [image["alt"] for image in images[:6]] == [
+    assert [image["alt"] for image in images[:7]] == [
+        "Your picture test/03.png: a zwk toy in a wood",
         "Base, seed 0: a photo of a zwk toy",
         "Step 10 (25\u202f%), seed 0: a photo of a zwk toy",
         "Step 20 (50\u202f%), seed 0: a photo of a zwk toy",
@@ -130,14 +134,16 @@ def test_without_overrides_nothing_is_marked(tmp_path: Path):
 
 def test_every_setting_is_listed_under_its_section(parsed: Read, markup: str):
     tables = re.findall(r"<table>\s*<caption>(\w+)</caption>(.*?)</table>", markup, re.S)
-    assert [name for name, _ in tables] == [
-        "base", "dataset", "prepare", "encode", "lora", "train", "sample", "compute",
+    assert [name for name, _ in tables] == [  # those first in which something was changed
+        "train", "sample", "base", "dataset", "prepare", "encode", "lora", "compute",
     ]  # fmt: skip
     train = re.findall(r'<th scope="row">(.*?)</th>', dict(tables)["train"])
-    assert train == [
-        "repeats", "learning_rate", "scheduler", "optimizer", "adafactor.eps", "adafactor.beta1",
+    assert [name.replace("<wbr>", "") for name in train] == [  # and in it, what was changed
+        "learning_rate", "repeats", "scheduler", "optimizer", "adafactor.eps", "adafactor.beta1",
         "snapshots",
     ]  # fmt: skip
+    assert "learning_<wbr>rate" in train
+    assert "adafactor.<wbr>beta1" in train
 
 
 @pytest.mark.parametrize("text", [*NASTY, "שלום <b>", "W" * 500, "🦊 a\u200bb\u202e"])
@@ -152,6 +158,7 @@ def test_captions_prompts_and_descriptions_are_shown_as_they_were_written(
     made.resolved["base"]["model"] = text
 
     plain = Made(prompts=("x",), captions={"01.png": ("train", "x")}, snapshots=())
+    plain.resolved["dataset"]["trigger"] = plain.resolved["base"]["model"] = "x"
     plain.resolved["sample"]["prompts"] = ["x"]
     plain.resolved["sample"]["negative_prompt"] = "x"
     nasty = Read(page(read(made.write(tmp_path / "nasty"))))
@@ -171,7 +178,8 @@ def test_headings_go_down_one_level_at_a_time_and_the_menu_leads_to_them(parsed:
     assert all(after - before <= 1 for before, after in pairwise(levels))
     ids = [found["id"] for _, found in parsed.elements if "id" in found]
     assert len(ids) == len(set(ids))
-    assert {link["href"] for link in of(parsed, "a")} <= {f"#{name}" for name in ids}
+    within = {f"#{name}" for name in ids} | {"../adapter.safetensors"}
+    assert {link["href"] for link in of(parsed, "a")} <= within
 
 
 def test_what_is_not_there_leaves_no_hole(tmp_path: Path):
@@ -189,9 +197,9 @@ def test_what_is_not_there_leaves_no_hole(tmp_path: Path):
 
 def test_the_way_to_each_program_is_written_with_strength_and_file(parsed: Read):
     for line in (
-        "cp out/adapter.safetensors ComfyUI/models/loras/pocket-demo.safetensors",
-        "cp out/adapter.safetensors stable-diffusion-webui/models/Lora/pocket-demo.safetensors",
-        "<lora:pocket-demo:0.8>",
+        "cp out/adapter.safetensors ComfyUI/models/loras/clock-zwk.safetensors",
+        "cp out/adapter.safetensors stable-diffusion-webui/models/Lora/clock-zwk.safetensors",
+        "<lora:clock-zwk:0.8>",
         'pipe.set_adapters("mine", 0.8)',
         "--network_weights out/adapter.safetensors --network_mul 0.8",
         '    "stabilityai/stable-diffusion-xl-base-1.0",\n'
@@ -251,15 +259,47 @@ def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     assert report.warned == []
 
 
-def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path):
+RESULTS = (
+    "out/adapter.safetensors",
+    "out/loss.tsv",
+    "out/train.json",
+    "out/environment.json",
+    "out/snapshots/losses.json",
+    "out/samples/index.json",
+    "out/samples/p00-s0-base.png",
+    "build/manifest.json",
+    "build/images/index.json",
+    "build/images/01.png.png",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in RESULTS if "losses.json" not in name])
+def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path, name: str):
     Made().write(tmp_path)
-    (tmp_path / "out" / "loss.tsv").unlink()
+    (tmp_path / name).unlink()
 
     with pytest.raises(UserError) as caught:
         run(tmp_path, Quiet())
 
     assert str(caught.value) == (
-        f"{tmp_path}/out/loss.tsv: cannot be read: No such file or directory\n"
+        f"{tmp_path}/{name}: cannot be read: No such file or directory\n"
+        "  fix:     run `dvc repro`, which makes it"
+    )
+    assert not (tmp_path / "out/report").exists()
+
+
+@pytest.mark.parametrize("name", RESULTS[1:])
+@pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe"], ids=["empty", "other", "no text"])
+def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes):
+    losses = {"heldout": 0.1, "control": 0.1}
+    Made(snapshot_losses={"step-000010": losses, "step-000020": losses}).write(tmp_path)
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, Quiet())
+
+    assert str(caught.value) == (
+        f"{tmp_path}/{name}: cannot be read: it is damaged\n"
         "  fix:     run `dvc repro`, which makes it"
     )
     assert not (tmp_path / "out/report").exists()

@@ -101,6 +101,27 @@ def test_other_pictures_tell_what_was_learned_and_what_forgotten(tmp_path: Path)
     assert found[0]["steps"] == 2 * 3 // 2, "only two pictures are trained on"
 
 
+def test_snapshots_are_measured_as_a_run_of_their_length_would_be(tmp_path: Path):
+    roles = ["train", "train", "heldout", "control"]
+    constant = {"scheduler": "constant", "epochs": "auto"}
+    for name, settings in (("long", {"steps": 4, "snapshots": [0.5]}), ("short", {"steps": 2})):
+        run_stage(make_project(tmp_path / name, constant | settings, roles=roles))
+    short = figures(tmp_path / "short")
+    assert figures(tmp_path / "long", "snapshots/losses.json") == {
+        "step-000002": {role: short[f"{role}_loss"] for role in ("heldout", "control")}
+    }
+    assert short["heldout_loss"] != figures(tmp_path / "long")["heldout_loss"]
+    long, longer = (tmp_path / "long" / "out", tmp_path / "again")
+    run_stage(make_project(longer, constant | {"steps": 4}, roles=roles))
+    final = "adapter.safetensors"
+    assert load_equal(long / final, longer / "out" / final), "measuring moves no trained weight"
+
+
+def load_equal(one: Path, other: Path) -> bool:
+    left, right = load_file(one), load_file(other)
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
 def test_the_adapters_header_is_of_this_training(tmp_path: Path):
     run_stage(make_project(tmp_path, {"snapshots": [0.5]}))
     header = read_header(tmp_path / "out" / "adapter.safetensors").metadata
