@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.files import read_bytes
 from lora_recipes.pipeline import PAGE, RECORD
 from lora_recipes.provenance.lock import Lock
 from lora_recipes.provenance.objects import Objects, folder_listing
@@ -28,9 +29,9 @@ class TrainingRecord:
 def read_record(root: Path) -> TrainingRecord:
     """The training's record in a project's folder."""
     try:
-        values = json.loads((root / RECORD).read_text("utf-8"))
+        values = json.loads(read_bytes(root / RECORD))
         environment = values.pop("environment", {})
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return TrainingRecord({}, {})
     return TrainingRecord(values, environment)
 
