@@ -9,6 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes
+
 SMALL_FILE = 64 * 1024
 """Bytes. A picture that is small enough in pixels and bytes goes in as it is, without loss."""
 
@@ -25,8 +28,22 @@ class Embedded:
 
 
 def embed(path: Path, longest: int) -> Embedded:
-    """A picture whose longer side is at most `longest` pixels in the page."""
-    data = path.read_bytes()
+    """A picture whose longer side is at most `longest` pixels in the page.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return _embed(read_bytes(path), longest)
+    except Exception as error:  # Pillow has many words for a damaged file
+        raise UserError.of(
+            where=str(path),
+            what="cannot be read as a picture",
+            fix="run `dvc repro`, which brings it back",
+        ) from error
+
+
+def _embed(data: bytes, longest: int) -> Embedded:
     with Image.open(io.BytesIO(data)) as image:
         if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
             return Embedded(_uri("png", data), *image.size)

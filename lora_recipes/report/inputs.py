@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.dataset.manifest import ManifestFile
+from lora_recipes.encode.pictures import read_prepared
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes
 from lora_recipes.hashing import sha256_file
-from lora_recipes.recipe.resolved import read_resolved
+from lora_recipes.pipeline import IMAGES, LOSSES, MANIFEST, RECORD
+from lora_recipes.recipe.resolved import read_resolved, read_value
+from lora_recipes.records import EXACT, read_record
+from lora_recipes.sample.index import read_index
 from lora_recipes.tensors import read_header
+
+AGAIN = "run `dvc repro`, which makes it"
+
+USED = (
+    *("name", "base.model", "lora.rank", "train.optimizer", "train.scheduler"),
+    *("sample.strength", "overridden"),
+)
+"""Keys of resolved.yaml without which there is no page."""
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """On pictures that were never trained on."""
+
+    __pydantic_config__ = EXACT
+
+    base: float
+    adapter: float
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What the page takes from the training's record."""
+
+    heldout: _Losses | None = None
+    control: _Losses | None = None
 
 
 @dataclass(frozen=True)
@@ -81,73 +113,72 @@ def read(root: Path) -> Inputs:
     Raises:
         UserError: a file is missing, with the command that makes it.
     """
-    out = root / "out"
-    manifest = _json(root / "build" / "manifest.json")
+    out, manifest = root / "out", root / MANIFEST
+    photographed = read_record(manifest, ManifestFile, str(manifest), AGAIN)
+    for key in USED:
+        read_value(root, key)
     return Inputs(
         resolved=read_resolved(root),
-        train=_json(out / "train.json"),
-        steps=_steps(_text(out / "loss.tsv")),
+        train=_record(root / RECORD),
+        steps=_steps(root / LOSSES),
         adapter=_adapter(out / "adapter.safetensors"),
         snapshots=sorted(path.stem for path in (out / "snapshots").glob("step-*.safetensors")),
-        manifest_hash=manifest["hash"],
-        photos=_photos(manifest, root / "build" / "images"),
+        manifest_hash=photographed.hash,
+        photos=_photos(photographed, root / IMAGES),
         drawn=_drawn(out / "samples"),
     )
 
 
-def _steps(text: str) -> list[Step]:
-    header, *lines = text.splitlines()
-    names = header.split("\t")
-    rows = (dict(zip(names, line.split("\t"), strict=True)) for line in lines)
-    return [Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows]
+def _record(path: Path) -> dict[str, Any]:
+    read_record(path, _Record, str(path), AGAIN)
+    return read_record(path, dict[str, Any], str(path), AGAIN)
+
+
+def _steps(path: Path) -> list[Step]:
+    try:
+        header, *lines = read_bytes(path).decode("utf-8").splitlines()
+        rows = (dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines)
+        return [
+            Step(int(row["step"]), _finite(row["loss"]), _finite(row["learning_rate"]))
+            for row in rows
+        ]
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UserError.of(where=str(path), what=what, fix=AGAIN) from error
+    except (ValueError, KeyError) as error:
+        what = "is not what the train stage writes"
+        raise UserError.of(where=str(path), what=what, fix=AGAIN) from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
 
 
 def _adapter(path: Path) -> Adapter:
-    return Adapter(sha256_file(path), path.stat().st_size, dict(read_header(path).metadata))
+    metadata = read_header(path).metadata
+    return Adapter(sha256_file(path), path.stat().st_size, dict(metadata))
 
 
-def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
-    files = {one["path"]: folder / one["file"] for one in _json(folder / "index.json")["images"]}
+def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
+    prepared = read_prepared(folder, manifest.images)
     return [
         Photo(
-            files[image["path"]],
-            image["path"],
-            image["role"],
-            image["caption"],
-            image["width"],
-            image["height"],
-            image["repeats"],
+            folder / entry.file,
+            image.path,
+            image.role,
+            image.caption,
+            image.width,
+            image.height,
+            image.repeats,
         )
-        for image in manifest["images"]
+        for image, entry in zip(manifest.images, prepared, strict=True)
     ]
 
 
 def _drawn(folder: Path) -> list[Drawn]:
     return [
-        Drawn(
-            folder / picture["file"],
-            picture["row"],
-            picture["prompt"],
-            picture["seed"],
-            picture["adapter"],
-        )
-        for picture in _json(folder / "index.json")["pictures"]
+        Drawn(folder / image.file, image.row, image.prompt, image.seed, image.adapter)
+        for image in read_index(folder)
     ]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(_text(path))
-    return value
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except OSError as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"cannot be read: {error.strerror}",
-                fix="run `dvc repro`, which makes it",
-            )
-        ) from error
