@@ -93,13 +93,14 @@ def validate(options: argparse.Namespace, root: Path) -> int:
 
 
 def _validate_params(root: Path) -> list[Problem]:
+    from lora_recipes.recipe.kept import no_git
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.missing_folder import missing_folder
 
     found = list(resolve(root).warnings)
     if problem := missing_folder(root):
         raise UserError(problem)
-    return found
+    return [*found, *filter(None, [no_git(root)])]
 
 
 def explain(options: argparse.Namespace, root: Path) -> int:
@@ -116,6 +117,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
+    from lora_recipes.recipe.data_folder import data_folder
+    from lora_recipes.recipe.kept import no_git, unkept
     from lora_recipes.recipe.load import resolve
     from lora_recipes.stages.resolve import absent_base, resolved_document
 
@@ -125,6 +128,10 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     data = preflight(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
+    if without_git := no_git(root):
+        raise UserError([*data.problems, without_git])
+    if lost := unkept(root, data_folder(root)):
+        print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
     document = resolved_document(root, resolved)
@@ -144,8 +151,10 @@ def plan(options: argparse.Namespace, root: Path) -> int:
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.pin import write_listing
+    from lora_recipes.dataset.pin import drop_listing, write_listing
     from lora_recipes.plan.preflight import full_check
+    from lora_recipes.recipe.data_folder import data_folder
+    from lora_recipes.recipe.kept import no_git, to_add, unkept
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
@@ -153,10 +162,17 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     manifest, problems = full_check(root, recipe.dataset, recipe.prepare, report)
     for problem in problems:
         report.warn(f"`dvc repro` would stop at this: {problem}")
-    write_listing(root, manifest)
-    file = write_pin(root, options.recipe, manifest.hash)
-    print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
-    print(f"{counted(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    file, listing = write_pin(root, options.recipe, manifest.hash), write_listing(root, manifest)
+    drop_listing(root, recipe.dataset.manifest)
+    if lost := no_git(root) or unkept(root, data_folder(root)):
+        report.warn(str(lost))
+    written = file.relative_to(root).as_posix()
+    names = [to_add(root, data_folder(root)), written, listing.relative_to(root).as_posix()]
+    print(f"{written}: dataset.manifest = {manifest.hash}")
+    print(
+        f"{counted(len(manifest.images), 'image')} accepted; next: `lora-recipes plan`, `dvc "
+        f"repro`, and for the commit `git add {' '.join(names)}`"
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from lora_recipes import cli
 from lora_recipes.machine import Device
+from tests.dataset.pictures import photo, put
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,8 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes/mine.yaml").write_text(
         "schema: 1\nname: mine\nversion: 1\ndescription: a test\n"
     )
-    (tmp_path / "data.dvc").write_text("outs: []\n")
+    put(tmp_path, "data/a.png", photo(1024, 1024))
+    put(tmp_path, "data/a.txt", "a photo")
     return tmp_path / "params.yaml"
 
 

@@ -16,6 +16,12 @@ FILE = "dvc.lock"
 MAKE_WHOLE = "check this commit out, run `dvc repro`, and commit what it changes; then verify that"
 """The way out of a commit that was made in the middle of something."""
 
+RESTORE = (
+    "bring the committed one back: `git checkout dvc.lock`; or delete it, and `dvc repro` makes "
+    "a new one"
+)
+"""The way out of a working tree whose dvc.lock was half-written when DVC was killed."""
+
 
 @dataclass(frozen=True)
 class LockedStage:
@@ -41,20 +47,44 @@ def read_lock(root: Path) -> dict[str, LockedStage]:
     Raises:
         CannotTell: there is none, or it is not whole.
     """
-    file = root / FILE
-    if not file.is_file():
+    if not (root / FILE).is_file():
         raise CannotTell.of(
             where=FILE,
             what="is not in this commit: nothing was trained in it",
             fix="name a commit that was made after `dvc repro`",
         )
+    entries = stage_entries(root, MAKE_WHOLE)
     try:
-        stages = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))["stages"]
-        return {name: _stage(name, stage) for name, stage in stages.items()}
-    except (YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise CannotTell.of(
-            where=FILE, what=f"cannot be read: {_short(error)}", fix=MAKE_WHOLE
-        ) from error
+        return {name: _stage(name, stage) for name, stage in entries.items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _not_whole(error, MAKE_WHOLE) from error
+
+
+def stage_entries(root: Path, way_out: str) -> dict[str, dict[str, Any]]:
+    """What dvc.lock says of each stage, as it stands there; nothing where there is no such file.
+
+    Args:
+        root: the project's folder.
+        way_out: the advice where the file cannot be read.
+
+    Raises:
+        CannotTell: it is empty, cut, or no lock.
+    """
+    file = root / FILE
+    if not file.is_file():
+        return {}
+    try:
+        content = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+        if content is None:
+            raise ValueError("it is empty")
+        return {name: dict(entry) for name, entry in content["stages"].items()}
+    except (YAMLError, KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise _not_whole(error, way_out) from error
+
+
+def _not_whole(error: Exception, way_out: str) -> CannotTell:
+    what = f"cannot be read: {_short(error)}"
+    return CannotTell.of(where=FILE, what=what, fix=way_out)
 
 
 def made_by(stages: Iterable[LockedStage]) -> dict[str, LockedStage]:
