@@ -113,6 +113,7 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 
 def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
+    from lora_recipes.base.fetch import yet_to_fetch
     from lora_recipes.machine import absent_device
     from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
@@ -120,7 +121,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     from lora_recipes.recipe.data_folder import data_folder
     from lora_recipes.recipe.kept import no_git, unkept
     from lora_recipes.recipe.load import resolve
-    from lora_recipes.stages.resolve import absent_base, resolved_document
+    from lora_recipes.stages.resolve import resolved_document
 
     resolved = resolve(root)
     for warning in resolved.warnings:
@@ -135,16 +136,17 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     if data.repeats == []:
         raise UserError(data.problems)
     document = resolved_document(root, resolved)
+    fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
     rows = [
-        ("base model", absent_base(document, root)),
+        ("base model", fetch.text if fetch else ""),
         ("device", absent_device(resolved.recipe.compute.device)),
         *make_plan(resolved, data.repeats, root).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
-    if data.problems:
+    if problems := [*(fetch.problems if fetch else []), *data.problems]:
         print("`dvc repro` would stop at this:", file=sys.stderr)
-        raise UserError(data.problems)
+        raise UserError(problems)
     return 0
 
 
