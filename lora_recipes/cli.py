@@ -115,13 +115,14 @@ def validate(options: argparse.Namespace, root: Path) -> int:
 
 
 def _validate_params(root: Path) -> list[Problem]:
+    from lora_recipes.recipe.kept import no_git
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.missing_folder import missing_folder
 
     found = list(resolve(root).warnings)
     if problem := missing_folder(root):
         raise UserError(problem)
-    return found
+    return [*found, *filter(None, [no_git(root)])]
 
 
 def explain(options: argparse.Namespace, root: Path) -> int:
@@ -134,13 +135,16 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 
 def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
+    from lora_recipes.base.fetch import yet_to_fetch
     from lora_recipes.machine import absent_device
     from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
+    from lora_recipes.recipe.data_folder import data_folder
     from lora_recipes.recipe.judging import no_likeness, unless_held_out
+    from lora_recipes.recipe.kept import no_git, unkept
     from lora_recipes.recipe.load import resolve
-    from lora_recipes.stages.resolve import absent_base, resolved_document
+    from lora_recipes.stages.resolve import resolved_document
 
     resolved = resolve(root)
     for warning in resolved.warnings:
@@ -148,29 +152,36 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     data = preflight(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
+    if without_git := no_git(root):
+        raise UserError([*data.problems, without_git])
+    if lost := unkept(root, data_folder(root)):
+        print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
     document = resolved_document(root, resolved)
+    fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
     rows = [
-        ("base model", absent_base(document, root)),
+        ("base model", fetch.text if fetch else ""),
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
         *make_plan(resolved, data.repeats, root).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
-    if data.problems:
+    if problems := [*(fetch.problems if fetch else []), *data.problems]:
         print("`dvc repro` would stop at this:", file=sys.stderr)
-        raise UserError(data.problems)
+        raise UserError(problems)
     return 0
 
 
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.pin import write_listing
+    from lora_recipes.dataset.pin import drop_listing, write_listing
     from lora_recipes.plan.preflight import full_check
+    from lora_recipes.recipe.data_folder import data_folder
+    from lora_recipes.recipe.kept import no_git, to_add, unkept
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
@@ -178,10 +189,17 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     manifest, problems = full_check(root, recipe.dataset, recipe.prepare, report)
     for problem in problems:
         report.warn(f"`dvc repro` would stop at this: {problem}")
-    write_listing(root, manifest)
-    file = write_pin(root, options.recipe, manifest.hash)
-    print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
-    print(f"{counted(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    file, listing = write_pin(root, options.recipe, manifest.hash), write_listing(root, manifest)
+    drop_listing(root, recipe.dataset.manifest)
+    if lost := no_git(root) or unkept(root, data_folder(root)):
+        report.warn(str(lost))
+    written = file.relative_to(root).as_posix()
+    names = [to_add(root, data_folder(root)), written, listing.relative_to(root).as_posix()]
+    print(f"{written}: dataset.manifest = {manifest.hash}")
+    print(
+        f"{counted(len(manifest.images), 'image')} accepted; next: `{as_called('plan')}`, "
+        f"`dvc repro`, and for the commit `git add {' '.join(names)}`"
+    )
     return 0
 
 

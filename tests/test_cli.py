@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from lora_recipes import cli
 from lora_recipes.answers import how_it_stopped
 from lora_recipes.machine import Device
 from lora_recipes.stopping import Stopped
+from tests.dataset.pictures import photo, put
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -261,20 +263,33 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recipes/mine.yaml").write_text(
         "schema: 1\nname: mine\nversion: 1\ndescription: a test\n"
     )
-    (tmp_path / "data.dvc").write_text("outs: []\n")
+    put(tmp_path, "data/a.png", photo(1024, 1024))
+    put(tmp_path, "data/a.txt", "a photo")
     return tmp_path / "params.yaml"
 
 
-def test_plan_says_that_the_base_model_is_not_here(
-    params: Path, capsys: pytest.CaptureFixture[str]
+SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+
+
+@pytest.mark.parametrize("free", [40, 3])
+def test_plan_says_what_is_to_be_fetched_of_the_base_model(
+    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free: int
 ):
+    disk = SimpleNamespace(free=free * 10**9 + 5)
+    monkeypatch.setattr("lora_recipes.base.fetch.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     params.write_text("recipe: mine\ndata: data\n")
-    assert cli.main(["plan"]) == 0
-    assert capsys.readouterr().out.splitlines()[:2] == [
-        "stages",
-        "base model  stabilityai/stable-diffusion-xl-base-1.0: not on this machine, or not "
-        "whole; resolve downloads it or, offline, fails",
-    ]
+    assert cli.main(["plan"]) == (free < 14)
+    out, err = capsys.readouterr()
+    told = f"about 14 GB to fetch, {free} GB free"
+    assert f"base model     {SDXL}: not on this machine, or not whole: {told}" in out.splitlines()
+    assert ("would stop" in err) == (free < 14)
+    if free < 14:
+        assert err.endswith(
+            "`dvc repro` would stop at this:\n"
+            f"base.model = {SDXL}: {told} in {params.parent}/empty\n"
+            "  fix:     free some space there, or set HF_HOME to a folder on a larger disk\n"
+        )
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\n")
     assert cli.main(["plan"]) == 0
     assert "base model" not in capsys.readouterr().out
@@ -300,6 +315,20 @@ def test_plan_says_what_the_run_will_not_be_able_to_tell(
     assert [line.split()[0] for line in said("recipe: mine\ndata: data\n")] == ["verdict"]
 
 
+def test_plan_stops_at_a_base_model_that_is_missing_offline(
+    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    params.write_text("recipe: mine\ndata: data\n")
+    assert cli.main(["plan"]) == 1
+    told = capsys.readouterr().err
+    assert (
+        "`dvc repro` would stop at this:\n"
+        f"base.model = {SDXL}: not on this machine (HF_HUB_OFFLINE is set); missing at revision "
+    ) in told
+    assert "  fix:     where there is a network, run\n    hf download " in told
+
+
 @pytest.mark.parametrize("card", [None, Device("NVIDIA H100", 80 * 2**30)])
 def test_plan_says_that_the_gpu_is_not_here(
     params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], card
@@ -308,7 +337,7 @@ def test_plan_says_that_the_gpu_is_not_here(
     params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\ncompute: {device: cuda}\n")
     assert cli.main(["plan"]) == 0
     told = (
-        "device   nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before "
+        "device         nvidia-smi finds no NVIDIA GPU here; without one, `dvc repro` stops before "
         "it encodes"
     )
     assert (told in capsys.readouterr().out.splitlines()) == (card is None)

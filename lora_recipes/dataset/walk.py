@@ -41,7 +41,7 @@ _LINKS = {
 }
 _OUT = "move it out of the data folder"
 _THEMSELVES = (
-    "put the files themselves there (`dvc checkout` restores those that DVC tracks)"  # a link's fix
+    "put the files themselves there (`dvc checkout` does, from DVC's cache)"  # a link's fix
 )
 
 

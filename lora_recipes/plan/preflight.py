@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import not_read, unseen
-from lora_recipes.dataset.find import find, shown, with_home
+from lora_recipes.dataset.find import find
 from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
@@ -15,6 +15,7 @@ from lora_recipes.dataset.prepare import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
+from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Quiet, Reporter
@@ -40,9 +41,9 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     What was looked at before is remembered. If too much is new, only names are looked at.
     """
     folder = data_folder(root)
+    if problem := missing_folder(root):
+        return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
-    if repeats is None:
-        return Preflight(None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
     try:
@@ -73,19 +74,6 @@ def full_check(
         too = size_problems(sizes, prepare, Quiet())
         raise UserError([*error.problems, *too]) from error
     return manifest, size_problems(sizes, prepare, report)
-
-
-def _not_here(folder: Path) -> list[Problem]:
-    """A folder that DVC keeps can be fetched; any other one is a mistake."""
-    if folder.with_name(folder.name + ".dvc").is_file():
-        return []
-    return [
-        Problem(
-            where="params.yaml",
-            what=f"data = {shown(folder)}: there is no such folder",
-            fix=with_home(folder) or "name the folder that holds your pictures",
-        )
-    ]
 
 
 def _problems(

@@ -12,6 +12,7 @@ from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.plan.speed import counted as counted_time
 from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.counts import Counts, count, window
 from lora_recipes.recipe.length import problems_for_images
@@ -73,7 +74,7 @@ class Plan:
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
         if self.length is not None:
-            unknown = f"not known: no run of it yet on {self.device.name}, and no figures for it"
+            unknown = "not known: no run of this model yet, and no figures for it"
             rows.append(("time", str(self.duration or unknown)))
             rows.append(("learning rate", curve(self.length.counts.steps, self.train)))
         return rows
@@ -144,7 +145,9 @@ def _duration(
         root,
         runtime.processes * runtime.nodes,
     )
-    return duration(shape, length.counts.steps, [*own_runs(root), *table()])
+    steps = length.counts.steps
+    known = duration(shape, steps, [*own_runs(root), *table()])
+    return known or counted_time(shape, steps, device)
 
 
 def curve(steps: int, train: Train) -> str:

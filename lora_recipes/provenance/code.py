@@ -26,7 +26,9 @@ BYTE_FREE = (
     "console.py",
     "errors.py",
     "pipeline.py",
+    "recipe/kept.py",
     "recipe/length.py",
+    "recipe/missing_folder.py",
     "recipe/params.py",
     "recipe/processes.py",
     "recipe/sections",
@@ -35,9 +37,9 @@ BYTE_FREE = (
 )
 """Modules and folders that no stage's hash covers, nor what they alone import.
 
-They speak to the user (command, console, errors, reporting, yaml_hints), refuse and change nothing
-(length, processes), read `runtime`, whose settings change no byte (params), declare keys whose
-values stand in resolved.yaml (sections), or say what dvc.yaml says (pipeline).
+They speak to the user (command, console, errors, kept, reporting, yaml_hints), refuse and change
+nothing (length, missing_folder, processes), read `runtime`, whose settings change no byte (params),
+declare keys whose values stand in resolved.yaml (sections), or say what dvc.yaml says (pipeline).
 `tests/provenance/test_code.py` holds each of them to that.
 """
 

@@ -10,12 +10,10 @@ from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.recipe.dump import dump
-from lora_recipes.recipe.hub_id import is_hub_id
-from lora_recipes.recipe.identity import present, restored
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.load import Resolved, resolve
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.model import SECTIONS, plain
-from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
 
 HEADER = """\
@@ -68,21 +66,6 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
         "packages": _packages(root / "requirements.lock"),
         "code": stage_hashes(Path(__file__).parent.parent, own_folder(root) / "code.json"),
     }
-
-
-def absent_base(document: dict[str, Any], root: Path) -> str:
-    """What a plan says of a base model that `dvc repro` would have to fetch; empty if it is here.
-
-    Args:
-        document: as `resolved_document` gives it without downloading.
-        root: the project's folder.
-    """
-    if document["base_identity"] != NOT_HERE:
-        return ""
-    base = restored(Base, document["base"])
-    names = (base.model, base.vae, base.tokenizer)
-    remote = " and ".join(name for name in names if is_hub_id(name, root))
-    return f"{remote}: not on this machine, or not whole; resolve downloads it or, offline, fails"
 
 
 def _base_identity(root: Path, resolved: Resolved, download: bool) -> str:

@@ -154,26 +154,6 @@ def test_many_new_pictures_are_not_decoded_for_a_plan(root, monkeypatch):
     assert ask(root).warnings[0].startswith("data/my: unpinned data"), "they are known now"
 
 
-def test_a_folder_that_is_not_there_would_stop_the_pipeline_unless_dvc_keeps_it(tmp_path: Path):
-    (tmp_path / "params.yaml").write_text("recipe: x\ndata: data/rexx\n")
-    found = checking.preflight(tmp_path, Dataset(), Prepare())
-    assert [str(problem) for problem in found.problems] == [
-        "params.yaml: data = data/rexx: there is no such folder\n"
-        "  fix:     name the folder that holds your pictures"
-    ]
-    (tmp_path / "data/rexx.dvc").write_text("outs: []\n")
-    assert checking.preflight(tmp_path, Dataset(), Prepare()).problems == []
-
-
-def test_a_data_folder_below_home_is_to_be_written_out(root, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ann")
-    put(root, "params.yaml", "recipe: x\ndata: ~/pics\n")
-    assert told(ask(root)) == (
-        "params.yaml: data = ~/pics: there is no such folder\n"
-        "  fix:     write the whole path: `data: /home/ann/pics`"
-    )
-
-
 def test_a_plan_stops_at_sub_folders_that_nobody_declared_and_never_waits_for_a_pipe(root):
     put(root / "data/my", "others/d.png", photo(100, 100, 4))
     assert told(ask(root)) == (

@@ -377,13 +377,8 @@ def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
 
 def test_what_refuses_or_speaks_answers_with_words_only():
     words = {"Problem | None", "list[Problem]", "str", "str | None", "Hint | None", "None", "bool"}
-    for file in (
-        "recipe/length.py",
-        "recipe/processes.py",
-        "recipe/yaml_hints.py",
-        "errors.py",
-        "command.py",
-    ):
+    speak = ("length", "processes", "yaml_hints", "missing_folder", "kept")
+    for file in (*(f"recipe/{name}.py" for name in speak), "errors.py", "command.py"):
         tree = ast.parse((PACKAGE / file).read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         assert functions
