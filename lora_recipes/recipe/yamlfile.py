@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
 from lora_recipes.errors import Place, Problem, UserError
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.yaml_hints import hint
 
 Key = tuple[str | int, ...]
@@ -27,6 +28,12 @@ DEEPEST = 50
 
 DIGITS = 400
 """Digits of a number: more than the longest decimal number needs."""
+
+LONGEST_FIX = 1000
+"""Letters of a line that a fix shows as it should be."""
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, as `"\\ud83d"` writes it."""
 
 _FIXES = (
     ("duplicate key", "keep one of the two"),
@@ -65,6 +72,7 @@ def read(path: Path, shown: str) -> Source:
     """
     text = _text(path, shown)
     yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # YAML allows them; the nearest one above counts
     node = None
     try:
         node = yaml.compose(text)
@@ -106,10 +114,11 @@ def describe(value: Any) -> str:
 
 
 def dotted(key: Key) -> str:
-    """`("sample", "seeds", 1)` as `sample.seeds[1]`."""
+    """`("sample", "seeds", 1)` as `sample.seeds[1]`; in one line, whatever stands in a name."""
     text = ""
     for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        shown = f"[{part}]" if isinstance(part, int) else brief(part)
+        text += f".{shown}" if text and not isinstance(part, int) else shown
     return text
 
 
@@ -144,7 +153,7 @@ def _text(path: Path, shown: str) -> str:
         raise UserError(
             Problem(
                 where=Place(shown, line),
-                what=f"asks for another YAML: {match.group().strip()}",
+                what=f"asks for another YAML: {brief(match.group().strip())}",
                 allowed="YAML 1.2, as DVC reads it",
                 fix="remove the line",
             )
@@ -224,7 +233,7 @@ def _unforeseen(yaml: YAML, node: Any, shown: str) -> Problem:
                 kind = {"timestamp": "date", "int": "number", "float": "number"}.get(kind, kind)
                 return Problem(
                     where=Place(shown, at.start_mark.line + 1),
-                    what=f"{at.value[:80]} cannot be read as a {kind}",
+                    what=f"{brief(at.value, 80)} cannot be read as a {brief(kind)}",
                     allowed="a text, a number, true or false, a list",
                     fix="remove the tag (!!…) if there is one, or put it into quotes as a text",
                 )
@@ -246,12 +255,12 @@ def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
     mark = error.problem_mark or error.context_mark
     if mark is not None and (found := hint(text, mark.line, mark.column, message)):
-        what = f"is not YAML: {found.what}"
-        return Problem(where=Place(shown, found.line + 1), what=what, fix=found.fix)
+        what, fix = f"is not YAML: {found.what}", brief(found.fix, LONGEST_FIX)
+        return Problem(where=Place(shown, found.line + 1), what=what, fix=fix)
     if match := re.match(r'found duplicate key "(.*?)"', message):
         message = f"{match.group(1)} stands here twice"
     where = Place(shown, mark.line + 1 if mark is not None else 0)
-    return Problem(where=where, what=f"is not YAML: {message}", fix=fix)
+    return Problem(where=where, what=f"is not YAML: {brief(message)}", fix=fix)
 
 
 def _lines(node: Any, key: Key) -> Iterator[tuple[Key, int]]:
@@ -279,7 +288,7 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
             return
         if isinstance(value, dict):
             for name, inner in value.items():
-                if isinstance(name, str):
+                if isinstance(name, str) and not _HALF.search(name):
                     todo.append(((*key, name), inner))
                 else:
                     yield _odd_key(source, key, name)
@@ -288,16 +297,19 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
         elif value is not None and not isinstance(value, (str, int, float)):
             yield Problem(
                 where=source.where(key),
-                what=f"{dotted(key)} = {value} is read as {describe(value)}",
+                what=f"{dotted(key)} = {brief(str(value))} is read as {describe(value)}",
                 allowed="a text, a number, true or false, a list",
                 fix="put it into quotes if it is meant as text",
             )
 
 
 def _odd_key(source: Source, key: Key, name: object) -> Problem:
+    if isinstance(name, str):
+        what, fix = f"the key {brief(name)} holds half of a character", "write the character itself"
+        return Problem(what, fix, "a name", source.where((*key, name)))
     return Problem(
         where=source.where((*key, str(name))),
-        what=f"the key {name} is read as {describe(name)}",
+        what=f"the key {brief(str(name))} is read as {describe(name)}",
         allowed="a name",
         fix="put it into quotes if it is meant as text",
     )
