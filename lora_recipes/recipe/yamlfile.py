@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
@@ -22,6 +24,9 @@ Key = tuple[str | int, ...]
 
 MOST_VALUES = 10_000
 """More values than any recipe needs; stops files whose aliases multiply."""
+
+LARGEST = 2**20
+"""Bytes of a file; resolved.yaml has ten thousand."""
 
 DEEPEST = 50
 """Levels of lists and mappings in one another."""
@@ -64,14 +69,36 @@ class Source:
 
 
 def read(path: Path, shown: str) -> Source:
-    """Read a YAML file whose top level is a mapping.
+    """Read a YAML file whose top level is a mapping. Who asks twice gets the same; change nothing.
 
     Raises:
         UserError: not readable, not UTF-8, not YAML 1.2, not a mapping with text keys, or with
             values that are not plain text, numbers, true/false, lists and mappings.
     """
-    text = _text(path, shown)
+    return _parsed(_text(path, shown), shown)
+
+
+class _TooMany(Exception):
+    """More nodes than any recipe has."""
+
+
+class _Composer(Composer):
+    """Stops at a long file's first values, not behind its last."""
+
+    nodes = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.nodes += 1
+        if self.nodes > 2 * MOST_VALUES + 1:  # a key and a value each
+            raise _TooMany
+        return super().compose_node(parent, index)
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str, shown: str) -> Source:
+    """What a file says. Commands ask for one several times, and reading YAML takes a while."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _Composer
     yaml.composer.warn_double_anchors = False  # YAML allows them; the nearest one above counts
     node = None
     try:
@@ -79,6 +106,10 @@ def read(path: Path, shown: str) -> Source:
         if node is not None:
             _refuse_odd_nodes(node, shown)
         data = {} if node is None else yaml.constructor.construct_document(node)
+    except UserError:
+        raise
+    except _TooMany as error:
+        raise UserError(_too_many(shown, "put the right file there")) from error
     except MarkedYAMLError as error:
         raise UserError(_translate(error, text, shown)) from error
     except ReaderError as error:
@@ -87,7 +118,7 @@ def read(path: Path, shown: str) -> Source:
         raise UserError(_unreadable(where, what, "remove the character")) from error
     except RecursionError as error:
         raise UserError(_too_deep(_deep_place(text, shown))) from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except Exception as error:  # of a value that its tag does not fit, nearly any
         raise UserError(_unforeseen(yaml, node, shown)) from error
     lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
     source = Source(shown, data, lines)
@@ -132,13 +163,18 @@ def _text(path: Path, shown: str) -> str:
         what, fix = "is not an ordinary file", "put the file itself there"
         raise UserError(_unreadable(Place(shown), what, fix))
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            what = f"has more than {LARGEST:,} bytes, and is no recipe"
+            raise UserError(_unreadable(Place(shown), what, "put the right file there"))
+        text = data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(
             _unreadable(Place(shown), "is missing", "run this in the project's folder")
         ) from (error)
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         raise UserError(
             _unreadable(Place(shown, line), "is not UTF-8 text", "save the file as UTF-8")
         ) from error
@@ -228,12 +264,12 @@ def _unforeseen(yaml: YAML, node: Any, shown: str) -> Problem:
         if at.id == "scalar":
             try:
                 yaml.constructor.construct_document(at)
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            except Exception:  # as above
                 kind = at.tag.rpartition(":")[2]
                 kind = {"timestamp": "date", "int": "number", "float": "number"}.get(kind, kind)
                 return Problem(
                     where=Place(shown, at.start_mark.line + 1),
-                    what=f"{brief(at.value, 80)} cannot be read as a {brief(kind)}",
+                    what=f"{brief(at.value, 80) or repr('')} cannot be read as a {brief(kind)}",
                     allowed="a text, a number, true or false, a list",
                     fix="remove the tag (!!…) if there is one, or put it into quotes as a text",
                 )
@@ -280,11 +316,7 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
     todo: list[tuple[Key, Any]] = [((), data)]
     for count, (key, value) in enumerate(todo):
         if count > MOST_VALUES:
-            yield Problem(
-                where=Place(source.shown),
-                what=f"holds more than {MOST_VALUES} values",
-                fix="remove the aliases (*name) that multiply them",
-            )
+            yield _too_many(source.shown, "remove the aliases (*name) that multiply them")
             return
         if isinstance(value, dict):
             for name, inner in value.items():
@@ -301,6 +333,10 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
                 allowed="a text, a number, true or false, a list",
                 fix="put it into quotes if it is meant as text",
             )
+
+
+def _too_many(shown: str, fix: str) -> Problem:
+    return Problem(where=Place(shown), what=f"holds more than {MOST_VALUES} values", fix=fix)
 
 
 def _odd_key(source: Source, key: Key, name: object) -> Problem:

@@ -29,6 +29,7 @@ def written(params: str, recipe: str = "") -> Files:
 @example(written("runtime: {progress: '${ oc.env:HF_TOKEN}'}\n"))
 @example(written("runtime: {progress: '${oc.env:HF_TOKEN}', workers: '${runtime.progress}'}\n"))
 @example(written('"\\ud800\\udc00": 1\n'))
+@example(written("seed: !!int ''\n"))
 @example(written('sample: {size: "\\n  FORGED: all is well"}\n'))
 @example(written('"\\nFORGED: all is well": 1\n', 'extends: "\\nFORGED: all is well"\n'))
 @given(files=projects())
