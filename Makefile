@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Stage commands call `python`: put the environment's first.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
-.PHONY: setup repro test test-slow lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
+.PHONY: setup repro test test-slow fuzz lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
 
 setup: $(BIN)/lora-recipes
 
@@ -38,6 +38,10 @@ test: setup
 
 test-slow: setup
 	@$(ACTIVE) python -m pytest -m slow
+
+# Random inputs for an hour, or MINUTES=5; stops at the first that fails, with its seed.
+fuzz: setup
+	@$(ACTIVE) python -m tests.fuzz
 
 lint: setup
 	@$(ACTIVE) ruff format --check .

@@ -12,17 +12,23 @@ from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import FileFacts, examine, version
-from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, shown
+from lora_recipes.dataset.find import (
+    OTHER_METADATA,
+    DataFile,
+    Found,
+    find,
+    folder_repeats,
+    named,
+    shown,
+)
 from lora_recipes.dataset.geometry import Size, shape
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
-from lora_recipes.text import counted, first_few
-
-NAMED = 8
-"""Files that a message names before it says how many more there are."""
+from lora_recipes.text import counted
 
 MANY_REPEATS = 500
 """Above it, a folder's number is more likely a year or a date than meant as repeats."""
@@ -91,11 +97,6 @@ def repeats_of(entry: DataFile) -> int:
     return named[0] if named and entry.role == TRAIN else 1
 
 
-def names(items: list[str]) -> str:
-    """A list for a message: the first few by name."""
-    return first_few(items, NAMED)
-
-
 def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     zero = [entry.path for entry in found.images if repeats_of(entry) == 0]
     if not zero:
@@ -103,7 +104,7 @@ def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     return [
         Problem(
             where=shown(folder),
-            what=f"their folder's name asks for 0 repeats: {', '.join(zero)}",
+            what=f"their folder's name asks for 0 repeats: {named(zero)}",
             allowed="a number from 1 in names such as `10_zwk toy`",
             fix="rename the folder, or move it out of the data folder",
         )
@@ -124,13 +125,13 @@ def _tell(
         for note in facts[path].notes:
             notes[note].append(path)
     for note, paths in sorted(notes.items()):
-        report.say(f"{counted(len(paths), 'picture')} {note}: {names(paths)}")
+        report.say(f"{counted(len(paths), 'picture')} {brief(note)}: {named(paths)}")
     _tell_words(images, dataset, report)
     empty = [image.path for image in images if not image.caption]
     if empty:
-        report.warn(f"{counted(len(empty), 'caption')} without a word: {names(empty)}")
+        report.warn(f"{counted(len(empty), 'caption')} without a word: {named(empty)}")
     if unused(found):
-        report.warn(f"texts that belong to no picture, not used: {names(unused(found))}")
+        report.warn(f"texts that belong to no picture, not used: {named(unused(found))}")
     _tell_left_out(found, report)
     roles = {image.path: image.role for image in images}
     for text in _duplicates(alike(facts), roles):
@@ -145,8 +146,8 @@ def _tell_counts(images: list[Image], report: Reporter) -> None:
     smallest = min(images, key=lambda image: (image.width * image.height, image.path))
     report.say(
         "shapes: "
-        + names([f"{name} ({count})" for name, count in shapes.most_common()])
-        + f"; the smallest is {smallest.path}, {smallest.width}×{smallest.height}"
+        + named([f"{name} ({count})" for name, count in shapes.most_common()])
+        + f"; the smallest is {brief(smallest.path)}, {smallest.width}×{smallest.height}"
     )
     told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
     report.say(f"captions: {told}")
@@ -159,14 +160,15 @@ def _tell_words(images: list[Image], dataset: Dataset, report: Reporter) -> None
     words = "\n".join(image.caption for image in train)
     if trigger != "none" and tidy(trigger).lower() not in words.lower():  # as CLIP reads them
         report.warn(
-            f"dataset.trigger = {trigger} stands in no caption: the model will not learn that "
-            "word; write it into the captions, or set dataset.trigger to the word that they have"
+            f"dataset.trigger = {brief(trigger)} stands in no caption: the model will not learn "
+            "that word; write it into the captions, or set dataset.trigger to the word that they "
+            "have"
         )
     template = [image for image in train if image.caption_from == "template"]
     if template and class_word == "none" and "{class_word}" in dataset.template:
         report.warn(
-            f'dataset.class_word is none, so the template reads "{template[0].caption}"; say what '
-            "kind of thing it is, such as dog or person"
+            "dataset.class_word is none, so the template reads "
+            f'"{brief(template[0].caption)}"; say what kind of thing it is, such as dog or person'
         )
 
 
@@ -187,10 +189,10 @@ def _tell_folders(found: Found, report: Reporter) -> None:
 def _tell_left_out(found: Found, report: Reporter) -> None:
     tables = [entry.path for entry in found.others if Path(entry.path).name in OTHER_METADATA]
     if tables:
-        report.warn(f"not read: {names(tables)}; captions are read from metadata.jsonl")
+        report.warn(f"not read: {named(tables)}; captions are read from metadata.jsonl")
     hidden = [entry.path for entry in found.others if _is_picture(entry)]
     if hidden:
-        report.warn(f"pictures without a picture's suffix, not used: {names(hidden)}")
+        report.warn(f"pictures without a picture's suffix, not used: {named(hidden)}")
 
 
 def _is_picture(entry: DataFile) -> bool:
@@ -216,4 +218,4 @@ def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
             leak.append(shown)
         else:
             (same if pair.exact else near).append(shown)
-    return [f"{kind}: {names(shown)}" for kind, shown in kinds.items() if shown]
+    return [f"{kind}: {named(shown)}" for kind, shown in kinds.items() if shown]

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lora_recipes.dataset import limits
 from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
 from lora_recipes.dataset.find import SUFFIXES
+from lora_recipes.printable import line as brief
 
 MAX_PIXELS = 178_956_970
 """No larger picture is decoded, in any format. The limit at which Pillow sees a bomb."""
@@ -218,7 +219,7 @@ def _load(image: Image.Image, name: str) -> int:
 
 
 def _damaged(name: str, error: Exception) -> Unreadable:
-    detail = str(error).strip().rstrip(".") or "its content makes no sense"
+    detail = brief(str(error).strip().rstrip(".")) or "its content makes no sense"
     if isinstance(error, UnidentifiedImageError):
         detail = "its header makes no sense"
     if limits.TOO_LONG in detail:

@@ -17,10 +17,11 @@ from PIL import Image
 from lora_recipes.dataset import colour, decode, limits
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
-from lora_recipes.dataset.find import UNREAD, DataFile, shown
+from lora_recipes.dataset.find import UNREAD, DataFile, named, shown
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
+from lora_recipes.printable import line as brief
 from lora_recipes.reporting import Reporter
 
 THUMBNAIL = 16
@@ -139,9 +140,9 @@ def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
     example = ""
     if not files[0].file.with_suffix(".jpg").exists():  # which the command would write over
         jpeg = f"{shown(folder)}/{files[0].stem}.jpg"
-        example = f", for example `magick {shlex.quote(first)} {shlex.quote(jpeg)}`,"
+        example = f", for example `magick {_quoted(first)} {_quoted(jpeg)}`,"
     them = "it" if one else "them"
-    names = ", ".join(file.path for file in files)
+    names = named(file.path for file in files)
     return Problem(
         where=first if one else shown(folder),
         what=reason
@@ -149,6 +150,12 @@ def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
         else f"{len(files)} pictures {reason.replace('holds', 'hold', 1)}: {names}",
         fix=f"convert {them} to JPEG or PNG{example} and take {them} out of the data folder",
     )
+
+
+def _quoted(path: str) -> str:
+    """A path as a shell takes it, line ends and all, in one line."""
+    shown = brief(path, len(path))
+    return shlex.quote(path) if shown == path else "$" + shlex.quote(shown)
 
 
 def not_read(folder: Path, images: list[DataFile]) -> list[Problem]:

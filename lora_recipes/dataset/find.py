@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,9 @@ from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
 from lora_recipes.errors import Problem, UserError
+from lora_recipes.printable import line
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.text import first_few
 
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -36,6 +39,9 @@ OTHER_METADATA = frozenset({"metadata.csv", "metadata.parquet"})
 LONGEST_PATH = 2048
 """Bytes of a picture's path in the data folder. It has to fit below `build/images` as well, where
 a system may allow 4,096 in all."""
+
+NAMED = 8
+"""Files that a message names before it says how many more there are."""
 
 REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
@@ -116,6 +122,11 @@ def shown(path: Path) -> str:
     """A path as the user would write it: relative where it lies below the current folder."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def named(paths: Iterable[str], separator: str = ", ") -> str:
+    """Files in a message: the first few by name, each in one line, and how many more there are."""
+    return first_few([line(path) for path in paths], NAMED, separator)
 
 
 def role_of(path: str, dataset: Dataset) -> str:

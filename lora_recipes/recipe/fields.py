@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
+from lora_recipes.printable import line
 from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
 from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.sections.section import (
@@ -141,7 +142,7 @@ def belongings() -> dict[str, BelongsTo]:
 
 
 def show(value: Any) -> str:
-    """A value as a user would write it into a recipe; text that looks like more is quoted."""
+    """A value in one line as a user would write it; text that looks like more is quoted."""
     if isinstance(value, str) and len(value) > LONGEST_SHOWN:
         value = f"{value[:40]}… ({len(value):,} letters)"
     if isinstance(value, bool) or value is None:
@@ -152,7 +153,7 @@ def show(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {show(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, str) and (value == "" or _OTHER_THAN_TEXT.fullmatch(value)):
         return f"'{value}'"
-    return str(value)
+    return line(str(value), LONGEST_SHOWN)
 
 
 _Field = tuple[str, FieldInfo, type[Section] | None, tuple[BelongsTo, ...]]

@@ -10,7 +10,7 @@ from typing import Any
 from lora_recipes.errors import Place, Problem, UserError
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe import yamlfile
-from lora_recipes.recipe.fields import overridable_keys
+from lora_recipes.recipe.fields import overridable_keys, show
 from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_path
 from lora_recipes.recipe.merge import Merged, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
@@ -110,7 +110,7 @@ def resolve(root: Path, *, strict: bool = False) -> Resolved:
     recipe = checked.data["recipe"]
     where = checked.source.where(("recipe",))
     try:
-        own = _recipe_layers(chain(root, recipe, where, f"recipe = {recipe}"))
+        own = _recipe_layers(chain(root, recipe, where, f"recipe = {show(recipe)}"))
     except UserError as error:
         problems += [*_problems_of_overrides(checked), *error.problems]
         raise UserError(in_file_order(problems, sources)) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_recipes.command import as_called
 from lora_recipes.errors import Place, Problem
-from lora_recipes.recipe.fields import every_key, recipe_keys
+from lora_recipes.recipe.fields import every_key, recipe_keys, show
 from lora_recipes.recipe.interpolate import Unresolved, interpolate
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.releases import nested
@@ -96,7 +96,7 @@ def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
         fix = did_you_mean(match.group(1), every_key(), fix)
     return Problem(
         where=where or "",
-        what=f"{dotted(unresolved.key)} = {unresolved.text} cannot be resolved",
+        what=f"{dotted(unresolved.key)} = {show(unresolved.text)} cannot be resolved",
         allowed="${section.key} for another key's value",
         fix=fix,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,13 +27,7 @@ def read_resolved(root: Path) -> dict[str, Any]:
         raise UserError.of(
             where=RESOLVED, what="is missing", fix="run `dvc repro`, which makes it first"
         )
-    return _parsed(root / RESOLVED, (root / RESOLVED).read_bytes())
-
-
-@lru_cache(maxsize=2)
-def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    """The file's values; a stage asks for several sections, and reading YAML takes a while."""
-    return read(path, RESOLVED).data
+    return read(root / RESOLVED, RESOLVED).data
 
 
 def read_section(root: Path, name: str, section: type[AnySection]) -> AnySection:

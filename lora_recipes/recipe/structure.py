@@ -156,7 +156,7 @@ def _head_problems(source: Source, name: str) -> Iterator[Problem]:
         small = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "mine"
         yield Problem(
             where=source.where(()),
-            what=f"the recipe is called {name}",
+            what=f"the recipe is called {show(name)}",
             allowed=recipe_keys()["name"].allowed,
             fix=f"rename the file to {small}.yaml, and write `name: {small}`",
         )

@@ -128,9 +128,10 @@ def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
         return f"{name} is a mapping", known.allowed, "write one value after the colon"
     if value is None and not _is_int(key[-1]):
         return f"{name} is missing", known.allowed, _fix(known, value, raw)
-    if isinstance(raw, str) and "${oc." in raw:  # what the environment holds is not for the screen
-        return f"{name} = {raw}, which is {describe(value)} here", known.allowed, _of_env(raw)
-    source = f" (from {raw})" if isinstance(raw, str) and raw != value and "${" in raw else ""
+    if key[0] == "runtime" and isinstance(raw, str) and "${" in raw:
+        # it may come from the environment, through other keys too: that is not for the screen
+        return f"{name} = {show(raw)}, which is {describe(value)} here", known.allowed, _of_env(raw)
+    source = f" (from {show(raw)})" if isinstance(raw, str) and raw != value and "${" in raw else ""
     fix = _as_list(known, key, value) or _fix(known, value, raw)
     return f"{name} = {show(value)}{source}", known.allowed, fix
 
@@ -206,6 +207,8 @@ def _quoted(value: dict[str, Any]) -> str:
 
 
 def _of_env(raw: str) -> str:
+    if "oc.env" not in raw:
+        return "name a key whose value is allowed here, or write the value itself"
     if "oc.decode" in raw:
         return "give the environment variable a value that is allowed"
     return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"
