@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+Wording = str
+"""Words for people, a constant or a function's answer: used in messages and nowhere else."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
-from lora_recipes.errors import Place, Problem, UserError
+from lora_recipes.errors import Place, Problem, UserError, Wording
 from lora_recipes.recipe.yaml_hints import hint
 
 Key = tuple[str | int, ...]
@@ -98,10 +98,12 @@ def read(path: Path, shown: str) -> Source:
     return source
 
 
-def describe(value: Any) -> str:
+def describe(value: Any) -> Wording:
     """What kind of thing a value is, in words."""
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
-    kinds |= {list: "a list", dict: "a mapping", type(None): "null"}
+    kinds: dict[type, Wording] = {
+        bool: "true or false", int: "a number", float: "a number", str: "a text",
+        list: "a list", dict: "a mapping", type(None): "null",
+    }  # fmt: skip
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
@@ -248,9 +250,10 @@ def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     if mark is not None and (found := hint(text, mark.line, mark.column, message)):
         what = f"is not YAML: {found.what}"
         return Problem(where=Place(shown, found.line + 1), what=what, fix=found.fix)
-    if match := re.match(r'found duplicate key "(.*?)"', message):
-        message = f"{match.group(1)} stands here twice"
     where = Place(shown, mark.line + 1 if mark is not None else 0)
+    if match := re.match(r'found duplicate key "(.*?)"', message):
+        twice = f"is not YAML: {match.group(1)} stands here twice"
+        return Problem(where=where, what=twice, fix=fix)
     return Problem(where=where, what=f"is not YAML: {message}", fix=fix)
 
 

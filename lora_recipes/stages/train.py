@@ -83,7 +83,8 @@ def run(root: Path, report: Reporter) -> None:
         from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
         from lora_recipes.train.distributed.group import LostProcess, own_device
         from lora_recipes.train.identity import environment, fingerprint
-        from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+        from lora_recipes.train.results import all_or_nothing, write_outputs
+        from lora_recipes.train.telling import write_run
 
     setup = set_up(recipe.compute)
     setup = replace(setup, device=own_device(world, setup.device))

@@ -15,7 +15,6 @@ from lora_recipes.encode.store import Example
 from lora_recipes.files import atomic_file, remove_temporaries, write_text
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
-from lora_recipes.reporting import Reporter
 from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.validation import base_and_adapter
 
@@ -99,33 +98,6 @@ def metrics(outcome: Outcome, job: Job) -> dict[str, Any]:
         "skipped_steps": outcome.skipped,
         "steps": job.stream.steps,
     }
-
-
-def write_run(
-    path: Path, job: Job, outcome: Outcome, about: Mapping[str, Any], report: Reporter
-) -> None:
-    """Say and keep what does not repeat: speed, memory, where the run was resumed.
-
-    Args:
-        about: `settings`, the recipe's sections without what is off, and `device_name`. `plan`
-            makes of them what the speed is of.
-    """
-    steps = job.stream.steps - outcome.resumed_at
-    record = {
-        "fingerprint": job.checkpoints.fingerprint,
-        "steps": steps,
-        "resumed_at": outcome.resumed_at,
-        "seconds": round(outcome.seconds, 3),
-        "steps_per_second": round(steps / outcome.seconds, 3),
-        "peak_bytes": outcome.peak_bytes,
-        "device": job.device.type,
-        "processes": job.world.size,
-        **about,
-    }
-    _write_json(path, record)
-    peak = outcome.peak_bytes
-    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
-    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -283,7 +283,7 @@ ONE_OPERATOR = {
     "adapter/inject.py": {"train", "sample"},
     "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
-    "dataset/geometry.py": {"dataset", "prepare"},
+    "dataset/geometry.py": {"prepare"},
     "dataset/captions.py": {"dataset"},
     "dataset/png.py": {"prepare"},
     "generate/generation.py": {"sample"},
