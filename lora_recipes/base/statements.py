@@ -56,7 +56,7 @@ class Statement:
     meaning: str
     """`epsilon`, `v_prediction`, or what else it means; empty where that is not known."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return f"{self.where} says {named(self.key)} = {shown(self.value)}"
 
 

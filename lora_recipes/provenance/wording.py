@@ -77,23 +77,23 @@ class Words:
 
 def words(tree: ast.AST) -> Words:
     """Which texts below a syntax tree only people read."""
-    counts: set[Key] = set()
+    flow = _Flow(tree)
     while True:
-        flow = _Flow(tree, frozenset(counts))
-        flow.inside(tree, Scope())
-        if flow.counts == counts:
-            used = {key[1] for key in counts if key[0] in ("result", "passed", "import")}
+        before = len(flow.counts)
+        flow.again(tree)
+        if len(flow.counts) == before:
+            used = {key[1] for key in flow.counts if key[0] in ("result", "passed", "import")}
             return Words(frozenset(flow.texts), frozenset(used))
-        counts = flow.counts
 
 
 class _Flow:
-    """One pass over a module: what counts, given what was found to count before."""
+    """A module, and what was found to count in the passes over it."""
 
-    def __init__(self, tree: ast.AST, before: frozenset[Key]) -> None:
+    def __init__(self, tree: ast.AST) -> None:
         body = getattr(tree, "body", [])
         body = body if isinstance(body, list) else []
-        self.before, self.counts, self.texts = before, set(before), set[int]()
+        self.before, self.counts, self.texts = frozenset[Key](), set[Key](), set[int]()
+        self.locals: dict[int, frozenset[str]] = {}
         self.functions = {
             node.name: node
             for node in body
@@ -108,6 +108,12 @@ class _Flow:
         }
         self.tables = {name: width for node in body for name, width in _table(node)}
         self.imported = dict(imported_names(tree))
+
+    def again(self, tree: ast.AST) -> None:
+        """Pass over the module, with what is known by now."""
+        self.before = frozenset(self.counts)
+        self.texts.clear()
+        self.inside(tree, Scope())
 
     # Statements: `on_<kind>` for those in which more is known than that all in them counts
 
@@ -131,7 +137,9 @@ class _Flow:
         told = own and node.name.startswith("_") and self.told(("result", node.name))
         returned = Use.TOLD if told or is_wording(node.returns) else Use.COUNTS
         name = node.name if own else f"{node.name} {node.lineno}"
-        self.all_of(node.body, Scope(name, frozenset(_locals(node)), returned))
+        if id(node) not in self.locals:
+            self.locals[id(node)] = frozenset(_locals(node))
+        self.all_of(node.body, Scope(name, self.locals[id(node)], returned))
 
     on_AsyncFunctionDef = on_FunctionDef
 
@@ -217,9 +225,16 @@ class _Flow:
             self.table(name, value, scope)
             return
         told = {self.use_of(target, scope) for target in targets} == {Use.TOLD}
-        if each and within is not Use.MESSAGE and not _has_items(value):
+        if each and within is not Use.MESSAGE and not self.has_items(value):
             told = False  # how often: of a text, its letters would be counted
         self.use(value, Use.TOLD if told else Use.COUNTS, scope)
+
+    def has_items(self, value: ast.expr) -> bool:
+        """Whether a value is certainly no text, so that only its items can be words."""
+        called = name_of(value.func) if isinstance(value, ast.Call) else ""
+        answer = getattr(self.functions.get(called), "returns", None)
+        a_list = isinstance(answer, ast.Subscript) and name_of(answer.value) == "list"
+        return isinstance(value, (ast.Tuple, ast.List)) or a_list or called in ("items", "values")
 
     def use_of(self, target: ast.expr, scope: Scope) -> Use:
         """What becomes of a value that is assigned to a target."""
@@ -227,6 +242,8 @@ class _Flow:
         if isinstance(target, ast.Name):
             key = self.key(target.id, scope)
             told = key is not None and key[0] in ("local", "constant") and self.told(key)
+        elif isinstance(target, ast.Starred):
+            return self.use_of(target.value, scope)
         elif isinstance(target, ast.Tuple):
             told = all(self.use_of(item, scope) is Use.TOLD for item in target.elts)
         else:
@@ -290,7 +307,9 @@ class _Flow:
             case ast.JoinedStr() if use is Use.TOLD and any(map(_has_words, node.values)):
                 self.texts.add(id(node))
                 inner = Use.MESSAGE
-            case ast.Tuple() | ast.List() | ast.Starred() | ast.BinOp(op=ast.Add() | ast.BitOr()):
+            case ast.Tuple() | ast.List() | ast.Starred() | ast.JoinedStr() | ast.FormattedValue():
+                inner = Use.COUNTS if use is Use.TESTED else use
+            case ast.BinOp(op=ast.Add() | ast.BitOr()):
                 inner = Use.COUNTS if use is Use.TESTED else use
             case ast.Dict() if use is Use.TOLD:
                 self.each([key for key in node.keys if key], Use.COUNTS, scope)
@@ -414,12 +433,6 @@ def _locals(function: Function) -> Iterator[str]:
 def _has_words(part: ast.expr) -> bool:
     text = part.value if isinstance(part, ast.Constant) else ""
     return isinstance(text, str) and bool(text.strip())
-
-
-def _has_items(value: ast.expr) -> bool:
-    """Whether a value is certainly no text, so that only its items can be words."""
-    called = name_of(value.func) if isinstance(value, ast.Call) else ""
-    return isinstance(value, (ast.Tuple, ast.List)) or called in ("items", "values")
 
 
 def _pairs(target: ast.Tuple, value: Any, each: bool) -> Iterator[tuple[ast.expr, ast.expr]]:
