@@ -54,7 +54,7 @@ stage that reaches it, the marks count."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-_READERS = ("code.py", "messages.py", "statements.py", "wording.py")
+_READERS = ("code.py", "messages.py", "statements.py", "syntax.py", "wording.py")
 _PARSER = [sha256_file(Path(__file__).with_name(name)) for name in _READERS]
 """What was parsed by other code than this counts as unknown."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+from lora_recipes.provenance.syntax import name_of
+
 MESSAGES = frozenset({"Problem", "UserError", "CannotTell", "Unreadable", "NotRead", "Unusable"})
 """Calls whose arguments only the user reads; of `UserError` and its kind, `UserError.of` too."""
 
@@ -40,17 +42,8 @@ def is_message(call: ast.Call) -> bool:
     return owner in SAYING.get(call.func.attr, ())
 
 
-def name_of(node: ast.AST) -> str:
-    """The last part of a dotted name: `warn` of `self.report.warn`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def stands_alone(node: object) -> bool:
-    """Whether it is a docstring, or another text that nothing uses."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
+def is_wording(annotation: ast.AST | None) -> bool:
+    """Whether an annotation says that it is words for people: `Wording`, `dict[str, Wording]`."""
+    return annotation is not None and any(
+        isinstance(node, ast.Name) and node.id == WORDING for node in ast.walk(annotation)
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from lora_recipes.provenance.messages import PURE, is_message, name_of, stands_alone
+from lora_recipes.provenance.messages import PURE, is_message
+from lora_recipes.provenance.syntax import name_of, stands_alone
 from lora_recipes.provenance.wording import Words, words
 
 

@@ -20,13 +20,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from lora_recipes.provenance.messages import (
-    PURE,
-    WORDING,
-    WORDS,
-    is_message,
+from lora_recipes.provenance.messages import PURE, WORDS, is_message, is_wording
+from lora_recipes.provenance.syntax import (
+    Function,
+    assigned,
+    has_words,
+    imported_names,
+    locals_of,
     name_of,
+    pairs_of,
     stands_alone,
+    table_of,
 )
 
 _PASS = frozenset({"list", "next", "sorted", "str", "tuple"})
@@ -38,7 +42,6 @@ _PASS_ON = frozenset({"get", "items", "join", "rstrip", "strip", "values"})
 _TRANSPARENT = frozenset({"cache", "contextmanager"})
 """Decorators behind which a function gets what its callers give, and answers with its own."""
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 Key = tuple[str, ...]
 """A place that texts go through: `result f`, `passed f`, `local f x`, `constant C`, `import g`."""
 
@@ -103,10 +106,10 @@ class _Flow:
         self.constants = {
             name
             for node in body
-            for name in _assigned(node)
+            for name in assigned(node)
             if name.startswith("_") or is_wording(getattr(node, "annotation", None))
         }
-        self.tables = {name: width for node in body for name, width in _table(node)}
+        self.tables = {name: width for node in body for name, width in table_of(node)}
         self.imported = dict(imported_names(tree))
 
     def again(self, tree: ast.AST) -> None:
@@ -138,7 +141,7 @@ class _Flow:
         returned = Use.TOLD if told or is_wording(node.returns) else Use.COUNTS
         name = node.name if own else f"{node.name} {node.lineno}"
         if id(node) not in self.locals:
-            self.locals[id(node)] = frozenset(_locals(node))
+            self.locals[id(node)] = frozenset(locals_of(node))
         self.all_of(node.body, Scope(name, self.locals[id(node)], returned))
 
     on_AsyncFunctionDef = on_FunctionDef
@@ -214,7 +217,7 @@ class _Flow:
             target = targets[0]
             if each and isinstance(value, ast.Name) and self.rows(target, value, scope):
                 return
-            if pairs := list(_pairs(target, value, each)):
+            if pairs := list(pairs_of(target, value, each)):
                 for one, item in pairs:
                     self.assign([one], item, scope)
                 return
@@ -302,9 +305,9 @@ class _Flow:
         inner: Use = use if use is Use.MESSAGE else Use.COUNTS
         parts: list[ast.AST] = list(ast.iter_child_nodes(node))
         match node:
-            case ast.Constant() if use is Use.TOLD and _has_words(node):
+            case ast.Constant() if use is Use.TOLD and has_words(node):
                 self.texts.add(id(node))
-            case ast.JoinedStr() if use is Use.TOLD and any(map(_has_words, node.values)):
+            case ast.JoinedStr() if use is Use.TOLD and any(map(has_words, node.values)):
                 self.texts.add(id(node))
                 inner = Use.MESSAGE
             case ast.Tuple() | ast.List() | ast.Starred() | ast.JoinedStr() | ast.FormattedValue():
@@ -388,59 +391,3 @@ class _Flow:
 
     def told(self, key: Key) -> bool:
         return key not in self.before
-
-
-def is_wording(annotation: ast.AST | None) -> bool:
-    """Whether an annotation says that it is words for people: `Wording`, `dict[str, Wording]`."""
-    return annotation is not None and any(
-        isinstance(node, ast.Name) and node.id == WORDING for node in ast.walk(annotation)
-    )
-
-
-def imported_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """Each name that a module imports, and from which module; `import a.b` binds `a`, of itself."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                bound = alias.asname or alias.name.partition(".")[0]
-                yield bound, getattr(node, "module", None) or ""
-
-
-def _assigned(node: ast.AST) -> Iterator[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
-def _table(node: ast.AST) -> Iterator[tuple[str, int]]:
-    """A private constant that is a tuple of equally long tuples, and how long they are."""
-    value = getattr(node, "value", None)
-    rows = value.elts if isinstance(value, ast.Tuple) else []
-    widths = {len(row.elts) if isinstance(row, ast.Tuple) else 0 for row in rows}
-    if len(widths) == 1 and min(widths):
-        yield from ((name, min(widths)) for name in _assigned(node) if name.startswith("_"))
-
-
-def _locals(function: Function) -> Iterator[str]:
-    for node in ast.walk(function):
-        if isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, Function) and node is not function:
-            yield node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-
-
-def _has_words(part: ast.expr) -> bool:
-    text = part.value if isinstance(part, ast.Constant) else ""
-    return isinstance(text, str) and bool(text.strip())
-
-
-def _pairs(target: ast.Tuple, value: Any, each: bool) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """The names of a tuple with the items of the tuple, or of each tuple, that is written there."""
-    rows = [value]
-    if each:
-        rows = value.elts if isinstance(value, (ast.Tuple, ast.List)) else []
-    if all(isinstance(row, ast.Tuple) and len(row.elts) == len(target.elts) for row in rows):
-        pairs = [pair for row in rows for pair in zip(target.elts, row.elts, strict=True)]
-        if not any(isinstance(part, ast.Starred) for pair in pairs for part in pair):
-            yield from pairs

@@ -12,9 +12,10 @@ import pytest
 
 from lora_recipes.pipeline import HASHED
 from lora_recipes.provenance.code import PACKAGE, Sources, closure
-from lora_recipes.provenance.messages import WORDING, WORDS, stands_alone
+from lora_recipes.provenance.messages import WORDING, WORDS, is_wording
 from lora_recipes.provenance.statements import statements
-from lora_recipes.provenance.wording import is_wording, words
+from lora_recipes.provenance.syntax import stands_alone
+from lora_recipes.provenance.wording import words
 
 READS = re.compile(r"[a-z]{2,},? [a-z]")
 """Two words beside each other: a text that people read, where it is not one of those below."""
