@@ -8,6 +8,9 @@ from typing import Self
 
 from lora_recipes.printable import line as brief
 
+Wording = str
+"""Words for people, a constant or a function's answer: used in messages and nowhere else."""
+
 
 @dataclass(frozen=True)
 class Place:

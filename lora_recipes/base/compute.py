@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from lora_recipes.errors import UserError
-from lora_recipes.machine import cpu_name, cpu_says, nvidia_card
+from lora_recipes.machine import nvidia_card
+from lora_recipes.processor import cpu_name, cpu_says
 from lora_recipes.recipe.sections.compute import Compute
 
 VECTOR_FLAGS = re.compile(r"(avx|fma|amx|sve|asimd)\w*|f16c|neon|sme2?|bf16|i8mm")

@@ -11,7 +11,7 @@ from lora_recipes.base import components
 from lora_recipes.base.components import Component
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.values import named
-from lora_recipes.errors import UserError
+from lora_recipes.errors import UserError, Wording
 from lora_recipes.tensors import Entry, read_header
 
 UNET = "model.diffusion_model."
@@ -25,7 +25,7 @@ CONV_IN = f"{UNET}input_blocks.0.0.weight"
 CROSS_ATTENTION = f"{UNET}output_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 ADDED = f"{UNET}label_emb.0.0.weight"
 
-MARKS = {
+MARKS: dict[str, Wording] = {
     "v_pred": "a v-prediction SDXL",
     "ztsnr": "an SDXL with zero terminal SNR",
     "edm_vpred": "an SDXL trained as EDM with v-prediction (CosXL)",

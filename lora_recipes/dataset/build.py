@@ -12,19 +12,12 @@ from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import FileFacts, examine, version
-from lora_recipes.dataset.find import (
-    OTHER_METADATA,
-    DataFile,
-    Found,
-    find,
-    folder_repeats,
-    named,
-    shown,
-)
-from lora_recipes.dataset.geometry import Size, shape
+from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, named
 from lora_recipes.dataset.manifest import Image, Manifest, make
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.dataset.size import Size, shape
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
@@ -33,8 +26,8 @@ from lora_recipes.text import counted
 MANY_REPEATS = 500
 """Above it, a folder's number is more likely a year or a date than meant as repeats."""
 
-ROLES = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
-SOURCES = {
+ROLES: dict[str, Wording] = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
+SOURCES: dict[str, Wording] = {
     "file": "from files beside the pictures",
     "metadata": "from metadata.jsonl",
     "folder": "from folder names",
@@ -203,14 +196,9 @@ def _is_picture(entry: DataFile) -> bool:
         return False
 
 
-def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
+def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[Wording]:
     """The warnings about pictures that are there twice, the grave ones first."""
-    kinds: dict[str, list[str]] = {
-        "TRAINED ON AND HELD OUT, so the held-out figures flatter": [],
-        "the same picture twice": [],
-        "nearly the same picture twice": [],
-    }
-    leak, same, near = kinds.values()
+    leak, same, near = list[str](), list[str](), list[str]()
     for pair in pairs:
         shown = f"{pair.first} = {pair.second}" if pair.exact else f"{pair.first} ≈ {pair.second}"
         pair_roles = {roles[pair.first], roles[pair.second]}
@@ -218,4 +206,12 @@ def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
             leak.append(shown)
         else:
             (same if pair.exact else near).append(shown)
-    return [f"{kind}: {named(shown)}" for kind, shown in kinds.items() if shown]
+    return [
+        f"{kind}: {named(shown)}"
+        for kind, shown in (
+            ("TRAINED ON AND HELD OUT, so the held-out figures flatter", leak),
+            ("the same picture twice", same),
+            ("nearly the same picture twice", near),
+        )
+        if shown
+    ]

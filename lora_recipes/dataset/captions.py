@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_recipes.dataset.find import DataFile, Found, folder_repeats, named, shown
+from lora_recipes.dataset.find import DataFile, Found, folder_repeats, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL
-from lora_recipes.errors import Problem
+from lora_recipes.errors import Problem, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
@@ -27,7 +28,7 @@ from lora_recipes.text import counted
 LONGEST_CAPTION, LONGEST_METADATA = 2**20, 256 * 2**20
 """Bytes of a file that are read; a longer one is refused."""
 
-SAVE_AS_UTF8 = "save it as UTF-8 in your editor"
+SAVE_AS_UTF8: Wording = "save it as UTF-8 in your editor"
 
 TOLD = 20
 """Wrong lines of one file that are told one by one."""
@@ -242,19 +243,20 @@ def _from_template(
             _without(folder, control, "the template speaks of the subject, not of other things")
         )
     if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
-        problems.append(_without(folder, own, "dataset.trigger is none"))
+        problems.append(
+            _without(folder, own, "dataset.trigger is none", "set dataset.trigger, or ")
+        )
     text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
     return {path: Caption(text, "template") for path in own}, problems
 
 
-def _without(folder: Path, paths: list[str], why: str) -> Problem:
+def _without(folder: Path, paths: list[str], why: str, better: str = "") -> Problem:
     count = f"{len(paths)} pictures have" if len(paths) > 1 else "1 picture has"
-    set_trigger = "set dataset.trigger, or " if why.startswith("dataset.trigger") else ""
     files = brief(str(PurePosixPath(paths[0]).with_suffix(".txt"))) + (
         ", …" if len(paths) > 1 else ""
     )
     return Problem(
         where=shown(folder),
         what=f"{count} no caption, and {why}: {named(paths)}",
-        fix=f"{set_trigger}write a caption beside each: {files}",
+        fix=f"{better}write a caption beside each: {files}",
     )

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.dataset.find import DataFile, named, shown
+from lora_recipes.dataset.find import DataFile, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.errors import Problem
 
 BLOCK = 2**20

@@ -12,8 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lora_recipes.dataset import limits
 from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
-from lora_recipes.dataset.find import SUFFIXES
-from lora_recipes.printable import line as brief
+from lora_recipes.dataset.suffixes import SUFFIXES
 
 MAX_PIXELS = 178_956_970
 """No larger picture is decoded, in any format. The limit at which Pillow sees a bomb."""
@@ -219,15 +218,14 @@ def _load(image: Image.Image, name: str) -> int:
 
 
 def _damaged(name: str, error: Exception) -> Unreadable:
-    detail = brief(str(error).strip().rstrip(".")) or "its content makes no sense"
-    if isinstance(error, UnidentifiedImageError):
-        detail = "its header makes no sense"
-    if limits.TOO_LONG in detail:
+    said, is_unknown = str(error).strip().rstrip("."), isinstance(error, UnidentifiedImageError)
+    if limits.TOO_LONG in said and not is_unknown:
         most = limits.LONGEST_PROFILE // 2**20
         return Unreadable(
             f"has a colour profile or text of more than {most} MiB, which is not read",
             "save it again without metadata",
         )
+    detail = "its header makes no sense" if is_unknown else said or "its content makes no sense"
     return Unreadable(
         f"is a damaged {name} ({detail})", "copy it again from where it came, or delete it"
     )

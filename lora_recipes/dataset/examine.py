@@ -17,7 +17,8 @@ from PIL import Image
 from lora_recipes.dataset import colour, decode, limits
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
-from lora_recipes.dataset.find import UNREAD, DataFile, named, shown
+from lora_recipes.dataset.find import UNREAD, DataFile, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes

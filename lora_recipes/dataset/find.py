@@ -9,23 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.suffixes import SUFFIXES
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.printable import line
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.text import first_few
-
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "AVIF": (".avif",),
-}
-"""The formats that are read."""
 
 READ = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
@@ -118,13 +110,7 @@ def folder_repeats(path: str) -> tuple[int, str] | None:
     return None
 
 
-def shown(path: Path) -> str:
-    """A path as the user would write it: relative where it lies below the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def named(paths: Iterable[str], separator: str = ", ") -> str:
+def named(paths: Iterable[str], separator: str = ", ") -> Wording:
     """Files in a message: the first few by name, each in one line, and how many more there are."""
     return first_few([line(path) for path in paths], NAMED, separator)
 
@@ -146,15 +132,6 @@ def _kind(found: Found, entry: DataFile) -> list[DataFile]:
     if PurePosixPath(entry.path).name == METADATA:
         return found.metadata
     return found.others
-
-
-def folder_problems(folder: Path) -> list[Problem]:
-    """What is wrong where there is no data folder; `missing_folder` knows what was meant."""
-    if folder.is_dir():
-        return []
-    what = "there is no such folder" if not folder.exists() else "is a file, not a folder"
-    fix = "put your pictures there, or name their folder as `data:` in params.yaml"
-    return [Problem(where=shown(folder), what=what, fix=fix)]
 
 
 def _role_problems(dataset: Dataset) -> list[Problem]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from lora_recipes.command import as_called
 from lora_recipes.dataset.build import build
-from lora_recipes.dataset.find import shown
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
+from lora_recipes.dataset.place import shown
+from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.pipeline import PARAMS

@@ -19,20 +19,19 @@ from typing import Any
 from PIL import Image as Pillow
 
 from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
-from lora_recipes.dataset.find import folder_problems, shown
 from lora_recipes.dataset.geometry import (
     Placement,
-    Size,
     cover,
     fits,
     is_smaller,
     place,
-    shape,
     target_size,
 )
 from lora_recipes.dataset.manifest import ListedPicture
+from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.size import Size, shape
 from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text

@@ -8,10 +8,10 @@ from pathlib import Path
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import not_read, unseen
 from lora_recipes.dataset.find import find
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
+from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder

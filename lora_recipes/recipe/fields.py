@@ -14,15 +14,13 @@ from pydantic.fields import FieldInfo
 
 from lora_recipes.printable import line
 from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
+from lora_recipes.recipe.sections.kinds import Advised, Allowed, Short
 from lora_recipes.recipe.sections.params import Params
 from lora_recipes.recipe.sections.section import (
-    Advised,
-    Allowed,
     BelongsTo,
     HeaderField,
     Off,
     Section,
-    Short,
     first_of,
     plain_value,
     section_of,

@@ -15,7 +15,7 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.reader import ReaderError
 
-from lora_recipes.errors import Place, Problem, UserError
+from lora_recipes.errors import Place, Problem, UserError, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.yaml_hints import hint
 
@@ -138,10 +138,12 @@ def _parsed(text: str, shown: str) -> Source:
     return source
 
 
-def describe(value: Any) -> str:
+def describe(value: Any) -> Wording:
     """What kind of thing a value is, in words."""
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
-    kinds |= {list: "a list", dict: "a mapping", type(None): "null"}
+    kinds: dict[type, Wording] = {
+        bool: "true or false", int: "a number", float: "a number", str: "a text",
+        list: "a list", dict: "a mapping", type(None): "null",
+    }  # fmt: skip
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
@@ -288,11 +290,12 @@ def _translate(error: MarkedYAMLError, text: str, shown: str) -> Problem:
     fix = next((fix for part, fix in _FIXES if part in message), "correct the line")
     mark = error.problem_mark or error.context_mark
     if mark is not None and (found := hint(text, mark.line, mark.column, message)):
-        what, fix = f"is not YAML: {found.what}", brief(found.fix, LONGEST_FIX)
-        return Problem(where=Place(shown, found.line + 1), what=what, fix=fix)
-    if match := re.match(r'found duplicate key "(.*?)"', message):
-        message = f"{match.group(1)} stands here twice"
+        what, told = f"is not YAML: {found.what}", brief(found.fix, LONGEST_FIX)
+        return Problem(where=Place(shown, found.line + 1), what=what, fix=told)
     where = Place(shown, mark.line + 1 if mark is not None else 0)
+    if match := re.match(r'found duplicate key "(.*?)"', message):
+        twice = f"is not YAML: {brief(match.group(1) + ' stands here twice')}"
+        return Problem(where=where, what=twice, fix=fix)
     return Problem(where=where, what=f"is not YAML: {brief(message)}", fix=fix)
 
 

@@ -85,7 +85,8 @@ def run(root: Path, report: Reporter) -> None:
         from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
         from lora_recipes.train.distributed.group import LostProcess, own_device
         from lora_recipes.train.identity import environment, fingerprint
-        from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+        from lora_recipes.train.results import all_or_nothing, write_outputs
+        from lora_recipes.train.telling import write_run
         from lora_recipes.train.validation import change
 
     setup = set_up(recipe.compute)

@@ -18,12 +18,13 @@ from lora_recipes.train.distributed.group import add_up, from_first, largest, or
 from lora_recipes.train.distributed.ordered_sum import OrderedSum
 from lora_recipes.train.fast.speed_up import speed_up
 from lora_recipes.train.fast.stack_views import StackViews
-from lora_recipes.train.job import Job, Outcome, peak_memory
+from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.module import Denoising
 from lora_recipes.train.optim.loss_scaling import LossScaling
 from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import StepRecord, check_finite
 from lora_recipes.train.same_form import difference
+from lora_recipes.train.telling import peak_memory
 
 
 def fit(job: Job, report: Reporter) -> Outcome:

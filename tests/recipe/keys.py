@@ -38,6 +38,23 @@ OFF = {
 """Frozen: what a missing key means in every adapter, resolved.yaml and lock that was ever written.
 A new key is added here; none may change, and none may go as long as the key is there."""
 
+HEADER = {
+    "lora.rank": ("ss_network_dim",),
+    "lora.alpha": ("ss_network_alpha",),
+    "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
+    "train.learning_rate": ("ss_learning_rate", "ss_unet_lr"),
+    "train.scheduler": ("ss_lr_scheduler",),
+    "train.warmup_steps": ("ss_lr_warmup_steps",),
+    "train.optimizer": ("ss_optimizer",),
+    "train.max_grad_norm": ("ss_max_grad_norm",),
+    "train.snr_gamma": ("ss_min_snr_gamma",),
+    "train.noise_offset": ("ss_noise_offset",),
+    "train.seed": ("ss_seed",),
+    "compute.gradient_checkpointing": ("ss_gradient_checkpointing",),
+}
+"""Which fields of an adapter's header hold a key's value. A change here changes the bytes of every
+adapter with that key, and so retrains; a key that is off has none of them."""
+
 
 @dataclass(frozen=True)
 class Row:

@@ -30,7 +30,7 @@ from lora_recipes.recipe.sections.section import (
     section_of,
 )
 from lora_recipes.recipe.sections.train import Train
-from tests.recipe.keys import OFF
+from tests.recipe.keys import HEADER, OFF
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -44,6 +44,11 @@ def test_off_values_are_frozen():
     assert {name: repr(value) for name, value in now.items()} == {
         name: repr(value) for name, value in OFF.items()
     }
+
+
+def test_the_fields_of_a_header_are_frozen():
+    now = {name: key.header for name, key in every_key().items()}
+    assert {name: fields for name, fields in now.items() if fields} == HEADER
 
 
 @pytest.mark.parametrize("name", OFF)

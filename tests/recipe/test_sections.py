@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from lora_recipes.recipe.fields import overridable_keys, recipe_keys, runtime_keys
+from lora_recipes.recipe.sections.kinds import Advised
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.optimizers import AdafactorSettings
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
-from lora_recipes.recipe.sections.section import Advised
 from lora_recipes.recipe.sections.train import Train
 
 KEYS = list((recipe_keys() | runtime_keys()).values())

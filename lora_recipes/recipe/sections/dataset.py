@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Off, Section, Short
+from lora_recipes.recipe.sections.kinds import Allowed, Folder, Name, Short
+from lora_recipes.recipe.sections.section import Off, Section
 
 Manifest = Annotated[
     str,

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, BelongsTo, Off, Section
+from lora_recipes.recipe.sections.kinds import Allowed
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Tiny = Annotated[float, Field(gt=0, le=1)]

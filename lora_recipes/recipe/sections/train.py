@@ -6,16 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lora_recipes.recipe.sections.kinds import Advised, Seed, Short
 from lora_recipes.recipe.sections.optimizers import AdafactorSettings, AdamwSettings
-from lora_recipes.recipe.sections.section import (
-    Advised,
-    BelongsTo,
-    HeaderField,
-    Off,
-    Section,
-    Seed,
-    Short,
-)
+from lora_recipes.recipe.sections.section import BelongsTo, HeaderField, Off, Section
 
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
