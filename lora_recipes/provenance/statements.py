@@ -54,12 +54,18 @@ def _statements(node: ast.AST, texts: frozenset[int]) -> list[object]:
         if name == "msg" and isinstance(node, ast.Assert):
             continue
         if isinstance(value, list):
-            items = [_value(item, texts) for item in value if not stands_alone(item)]
+            items = [_value(item, texts) for item in value if not _is_nothing(item, node)]
             if items:
                 out.append([name, items])
         elif value is not None:
             out.append([name, _value(value, texts)])
     return out
+
+
+def _is_nothing(part: object, of: ast.AST) -> bool:
+    """A docstring; or the empty end that Python 3.12 sees in the format `{size}` of `{x:{size}}`."""
+    empty = isinstance(of, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
+    return empty or stands_alone(part)
 
 
 def _value(value: object, texts: frozenset[int]) -> object:

@@ -175,6 +175,15 @@ def test_what_an_argument_of_a_message_does_and_what_is_no_message_counts(before
     assert statements_of(before) != statements_of(after)
 
 
+def test_an_empty_end_that_one_python_version_sees_in_a_format_is_no_statement():
+    tree = ast.parse("x = f'{a:{size}}'")
+    expected = statements(tree)
+    (inner,) = [node for node in ast.walk(tree) if isinstance(node, ast.FormattedValue)][:1]
+    assert isinstance(inner.format_spec, ast.JoinedStr)
+    inner.format_spec.values.append(ast.Constant(""))
+    assert statements(tree) == expected
+
+
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is, for edits; without the pocket's weights, which no stage's code is."""
