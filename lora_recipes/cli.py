@@ -141,7 +141,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     rows = [
         ("base model", fetch.text if fetch else ""),
         ("device", absent_device(resolved.recipe.compute.device)),
-        *make_plan(resolved, data.repeats, root).rows(),
+        *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
     if problems := [*(fetch.problems if fetch else []), *data.problems]:

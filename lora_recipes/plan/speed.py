@@ -70,7 +70,7 @@ def has_gpu(device: Device) -> bool:
 
 
 def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
+    return f"{float(f'{number:.2g}'):g}"
 
 
 def _speed(shape: Shape, device: Device) -> tuple[float, float]:
