@@ -132,5 +132,7 @@ def _stage(name: str, stage: Mapping[str, Any]) -> LockedStage:
 
 
 def _short(error: Exception) -> str:
+    if isinstance(error, (TypeError, AttributeError)):
+        return "it is cut off, or no mapping of stages"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return f"no {error}" if isinstance(error, KeyError) else lines[0]

@@ -87,7 +87,12 @@ def test_pin_warns_of_pictures_that_will_be_refused(root, capsys):
     put(root, "params.yaml", f"recipe: any\ndata: data/my\n{overrides}")
     assert cli.main(["pin"]) == 0
     out, err = capsys.readouterr()
-    assert "2 images accepted" in out
+    pin = accept(root, Dataset(**TOY)).hash
+    assert out.endswith(
+        f"params.yaml: dataset.manifest = {pin}\n"
+        "2 images accepted; next: `lora-recipes plan`, `dvc repro`, and for the commit "
+        f"`git add data/my params.yaml recipes/pins/{pin[7:23]}.json`\n"
+    )
     assert err.endswith(
         "warning: `dvc repro` would stop at this: pictures smaller than prepare.resolution, "
         "104×104: 3_zwk toy/b.png (100×100), a.png (100×100)\n"
@@ -176,7 +181,7 @@ def test_of_many_new_pictures_headers_and_captions_tell_all_that_they_can(root, 
         "data/my/IMG 1.HEIC: holds HEIC, which is not read\n"
         "  fix:     convert it to JPEG or PNG, for example "
         "`magick 'data/my/IMG 1.HEIC' 'data/my/IMG 1.jpg'`, and take it out of the data folder\n"
-        "data/my/cut.png: is a damaged PNG (its header makes no sense)\n"
+        "data/my/cut.png: is a damaged PNG (Truncated File Read)\n"
         "  fix:     copy it again from where it came, or delete it\n"
         "pictures smaller than prepare.resolution, 64×64: tiny.png (60×60)\n"
         "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
