@@ -11,7 +11,7 @@ from lora_recipes.dataset.captions import Caption, captions, tidy, unused
 from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
-from lora_recipes.dataset.examine import FileFacts, examine, version
+from lora_recipes.dataset.examine import FileFacts, examine, headers, version
 from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, named
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.place import shown
@@ -70,6 +70,37 @@ def build(
     return make(images)
 
 
+def glance(
+    folder: Path, dataset: Dataset, report: Reporter
+) -> tuple[dict[str, Size], list[Problem]]:
+    """What names, captions and headers tell of a data folder, in milliseconds a picture.
+
+    What takes reading every file is left out: damage behind the header, pictures that are there
+    twice, files that DVC would take for one.
+
+    Returns:
+        The size of each picture by path, and what `build` would refuse.
+
+    Raises:
+        UserError: as `find`.
+    """
+    found = find(folder, dataset)
+    sizes, problems = headers(folder, found.images)
+    texts, more = captions(folder, found, dataset)
+    problems += more + _repeat_problems(folder, found)
+    if not more:
+        images = [
+            Image(
+                path=entry.path, role=entry.role, sha256="", width=0, height=0, format="",
+                caption=texts[entry.path].text, caption_from=texts[entry.path].source,
+            )
+            for entry in found.images
+        ]  # fmt: skip
+        _tell_folders(found, report)
+        _tell_texts(found, images, dataset, report)
+    return sizes, sorted(problems, key=lambda problem: str(problem.where))
+
+
 def _image(entry: DataFile, facts: FileFacts, caption: Caption) -> Image:
     return Image(
         path=entry.path,
@@ -119,6 +150,13 @@ def _tell(
             notes[note].append(path)
     for note, paths in sorted(notes.items()):
         report.say(f"{counted(len(paths), 'picture')} {brief(note)}: {named(paths)}")
+    _tell_texts(found, images, dataset, report)
+    roles = {image.path: image.role for image in images}
+    for text in _duplicates(alike(facts), roles):
+        report.warn(text)
+
+
+def _tell_texts(found: Found, images: list[Image], dataset: Dataset, report: Reporter) -> None:
     _tell_words(images, dataset, report)
     empty = [image.path for image in images if not image.caption]
     if empty:
@@ -126,9 +164,6 @@ def _tell(
     if unused(found):
         report.warn(f"texts that belong to no picture, not used: {named(unused(found))}")
     _tell_left_out(found, report)
-    roles = {image.path: image.role for image in images}
-    for text in _duplicates(alike(facts), roles):
-        report.warn(text)
 
 
 def _tell_counts(images: list[Image], report: Reporter) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_recipes.dataset.build import glance
 from lora_recipes.dataset.decode import pixels_in
-from lora_recipes.dataset.examine import not_read, unseen
+from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
@@ -19,9 +20,16 @@ from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.text import counted
 
 A_MOMENT = 25_000_000
 """Pixels that are decoded for a plan: about 0.1 s."""
+
+GLANCED = (
+    "only their names, headers and captions were looked at. Not looked at: damage behind the "
+    "header, pictures that are there twice, and whether the data are as pinned; `lora-recipes pin` "
+    "does"
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +42,14 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
+    sure: bool = True
+    """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
+
 
 def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     """Look at the data as dataset and prepare would, if that takes no more than a moment.
 
-    What was looked at before is remembered. If too much is new, only names are looked at.
+    What was looked at before is remembered. If too much is new, headers and captions are looked at.
     """
     folder = data_folder(root)
     if problem := missing_folder(root):
@@ -46,17 +57,19 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
     problems: list[Problem] = []
+    glanced = False
     try:
-        images = find(folder, dataset).images
-        new = unseen(images, facts_file(root))
-        if sum(pixels_in(entry.file) for entry in new) > A_MOMENT:
-            report.warn(f"{len(new)} pictures are new; what is in them, `dvc repro` will tell")
-            problems += not_read(folder, images)
+        new = unseen(find(folder, dataset).images, facts_file(root))
+        glanced = sum(pixels_in(entry.file) for entry in new) > A_MOMENT
+        if glanced:
+            sizes, problems = glance(folder, dataset, report)
+            problems += size_problems(sizes, prepare, report)
+            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}")
         else:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems)
+    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
 
 
 def full_check(

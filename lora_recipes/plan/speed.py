@@ -70,8 +70,7 @@ def has_gpu(device: Device) -> bool:
 
 
 def _short(number: float) -> str:
-    whole = 100
-    return f"{number:.0f}" if number >= whole else f"{number:.2g}"
+    return f"{float(f'{number:.2g}'):g}"
 
 
 def _speed(shape: Shape, device: Device) -> tuple[float, float]:

@@ -62,6 +62,9 @@ class Plan:
     duration: Duration | None
     """None where the length or the device's speed is not known."""
 
+    sure: bool = True
+    """Whether the pictures are known to be those that will be trained on."""
+
     def __str__(self) -> str:
         return "\n".join(aligned(self.rows()))
 
@@ -69,7 +72,7 @@ class Plan:
         """What is known, by name."""
         mib = self.file_bytes / 2**20
         rows = [
-            *_length_rows(self.length, self.train),
+            *_length_rows(self.length, self.train, self.sure),
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
@@ -95,6 +98,7 @@ def make_plan(
     root: Path = Path(),
     *,
     device: Device | None = None,
+    sure: bool = True,
 ) -> Plan:
     """Count what a training will take.
 
@@ -104,6 +108,7 @@ def make_plan(
             mostly 1; None where the data folder is not here.
         root: the project's folder, to look into a local base model's config and at earlier runs.
         device: what it would run on; by default what is found on this machine.
+        sure: whether all pictures were looked at, and none is refused.
 
     Raises:
         UserError: the recipe does not fit so few images.
@@ -126,6 +131,7 @@ def make_plan(
         memory=estimate(recipe, weights),
         device=device,
         duration=_duration(resolved, length, device, root),
+        sure=sure,
     )
 
 
@@ -176,7 +182,7 @@ def _length(repeats: Sequence[int] | None, train: Train) -> Length | None:
     )
 
 
-def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
+def _length_rows(length: Length | None, train: Train, sure: bool) -> list[tuple[str, str]]:
     if length is None:
         known = f"{train.steps} steps" if train.steps != "auto" else "not known"
         return [("length", f"{known}; the data folder is not here, so no images were counted")]
@@ -188,7 +194,11 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
             f"{counted(length.pictures, 'image')}{folders} × {counted(train.repeats, 'repeat')} × "
             f"{counted(length.counts.epochs, 'epoch')} = {length.counts.samples}",
         ),
-        ("steps", f"{length.counts.steps} optimizer steps of {window(train)} samples"),
+        (
+            "steps",
+            f"{length.counts.steps} optimizer steps of {window(train)} samples"
+            + ("" if sure else ", if the pictures are all right and stay as many"),
+        ),
     ]
     if length.snapshots:
         kept = ", ".join(map(str, length.snapshots))

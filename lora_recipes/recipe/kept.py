@@ -56,9 +56,10 @@ def unkept(root: Path, folder: Path) -> Problem | None:
 
 
 def to_add(root: Path, folder: Path) -> str:
-    """What belongs into git for the data themselves: their pointer, or the folder."""
-    pointer = folder.with_name(f"{folder.name}.dvc")
-    return shlex.quote(_shown(root, pointer if pointer.is_file() else folder))
+    """What belongs into git for the data: the pointer that DVC makes, or made, or the folder."""
+    pointer, lost = folder.with_name(f"{folder.name}.dvc"), unkept(root, folder)
+    by_dvc = pointer.is_file() or (lost is not None and lost.fix.startswith("dvc add"))
+    return shlex.quote(_shown(root, pointer if by_dvc else folder))
 
 
 def way_back(root: Path, folder: Path) -> str:

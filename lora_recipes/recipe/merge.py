@@ -14,7 +14,7 @@ from lora_recipes.recipe.interpolate import Unresolved, interpolate
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.structure import Checked
-from lora_recipes.recipe.yamlfile import Key, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, dotted, dotted_in_line, names_only
 from lora_recipes.tree import lookup
 
 REFERENCE = re.compile(r"(?<!\\)\$\{\s*([\w.]+)\s*\}")
@@ -96,7 +96,7 @@ def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
         fix = did_you_mean(match.group(1), every_key(), fix)
     return Problem(
         where=where or "",
-        what=f"{dotted(unresolved.key)} = {show(unresolved.text)} cannot be resolved",
+        what=f"{dotted_in_line(unresolved.key)} = {show(unresolved.text)} cannot be resolved",
         allowed="${section.key} for another key's value",
         fix=fix,
     )

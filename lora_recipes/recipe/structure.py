@@ -24,7 +24,7 @@ from lora_recipes.recipe.interpolate import (
 )
 from lora_recipes.recipe.model import HEAD
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
+from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted, dotted_in_line
 
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _OF_THIS_MACHINE = re.compile(r"\$\{[^}]*\b(oc\.env|runtime\.)")
@@ -67,7 +67,7 @@ def _checked(source: Source, keys: dict[str, Known], *, nulls: bool) -> Checked:
             known = None if "." in name else keys.get(dotted(key))
             if value is None and nulls and (known or children):
                 continue
-            told = _told(dotted(key), value, known, children)
+            told = _told(dotted_in_line(key), value, known, children)
             if told is not None:
                 what, allowed, fix = told
                 checked.bad.add(dotted(key))

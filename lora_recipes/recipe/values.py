@@ -26,7 +26,7 @@ from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, describe, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, describe, dotted, dotted_in_line, names_only
 from lora_recipes.tree import lookup
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -121,7 +121,7 @@ def _is_int(part: object) -> bool:
 
 def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
     """What, allowed and fix of a wrong value."""
-    name = dotted(key)
+    name = dotted_in_line(key)
     if isinstance(value, dict) and _takes_texts(known):
         return f"{name} = {show(value)} is a mapping", known.allowed, _quoted(value)
     if isinstance(value, dict):
@@ -153,7 +153,7 @@ def _other_key(key: Key, beside: tuple[str, ...]) -> tuple[str, str, str]:
         fix = "remove the line; each recipe says its own"
     else:
         fix = did_you_mean(name, beside, "remove the line")
-    return f"{dotted(key)} is not a key", "one of " + ", ".join(beside), fix
+    return f"{dotted_in_line(key)} is not a key", "one of " + ", ".join(beside), fix
 
 
 def _fix(known: Known, value: Any, raw: Any) -> str:

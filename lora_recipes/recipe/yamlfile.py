@@ -148,12 +148,17 @@ def describe(value: Any) -> Wording:
 
 
 def dotted(key: Key) -> str:
-    """`("sample", "seeds", 1)` as `sample.seeds[1]`; in one line, whatever stands in a name."""
+    """`("sample", "seeds", 1)` as `sample.seeds[1]`."""
     text = ""
     for part in key:
-        shown = f"[{part}]" if isinstance(part, int) else brief(part)
+        shown = f"[{part}]" if isinstance(part, int) else part
         text += f".{shown}" if text and not isinstance(part, int) else shown
     return text
+
+
+def dotted_in_line(key: Key) -> Wording:
+    """`dotted` for a message: in one line, whatever stands in a name."""
+    return brief(dotted(key))
 
 
 def names_only(key: Key) -> tuple[str, ...]:
@@ -329,7 +334,7 @@ def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:
         elif value is not None and not isinstance(value, (str, int, float)):
             yield Problem(
                 where=source.where(key),
-                what=f"{dotted(key)} = {brief(str(value))} is read as {describe(value)}",
+                what=f"{dotted_in_line(key)} = {brief(str(value))} is read as {describe(value)}",
                 allowed="a text, a number, true or false, a list",
                 fix="put it into quotes if it is meant as text",
             )

@@ -21,7 +21,7 @@ GIB = 2**30
             Device("NVIDIA H100 80GB HBM3", 80 * GIB),
             "bf16",
             "roughly 6 s to 30 s of training: counted, not measured: 14.7 TFLOP a step at 99 to "
-            "494 TFLOP/s",
+            "490 TFLOP/s",
         ),
     ],
 )

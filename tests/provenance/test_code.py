@@ -285,7 +285,6 @@ MOVES_NOTHING = {
     "what another file is": ("tensors.py", swap("is a web page", "seems to be a web page")),
     "what a checkpoint is": ("base/single_file.py", swap("is the SDXL", "must be the SDXL")),
     "a kind of value in words": ("base/values.py", swap("a whole number", "an integer")),
-    "a name made printable": ("printable.py", swap("LONGEST = 300", "LONGEST = 200")),
     "what a plan says": ("machine.py", swap("finds no", "sees no")),
     "what a text may hold": ("recipe/sections/kinds.py", swap("64 to 4,096", "64 up to 4,096")),
     "a bound of all sizes": ("recipe/sections/kinds.py", swap("le=4096", "le=8192")),

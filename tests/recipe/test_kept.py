@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.recipe.kept import no_git, unkept
+from lora_recipes.recipe.kept import no_git, to_add, unkept
 from tests.dataset.pictures import put
 from tests.provenance.git import commit, make_repository
 
@@ -31,8 +31,10 @@ def test_ignored_pictures_are_kept_by_nobody_until_dvc_or_git_has_them(root):
         "data/clock is neither in git nor under DVC: nobody can train this commit again\n"
         "  fix:     dvc add data/clock"
     )
+    assert to_add(root, root / "data/clock") == "data/clock.dvc"
     put(root, "data/clock.dvc", "outs: []\n")
     assert told(root) == ""
+    assert to_add(root, root / "data/clock") == "data/clock.dvc"
     (root / "data/clock.dvc").rename(root / "data.dvc")
     assert told(root) == ""
 
@@ -40,6 +42,7 @@ def test_ignored_pictures_are_kept_by_nobody_until_dvc_or_git_has_them(root):
 def test_pictures_that_git_has_or_will_add_are_kept(root):
     put(root, "my photos/a.png", b"a")
     assert told(root, "my photos") == ""
+    assert to_add(root, root / "my photos") == "'my photos'"
     put(root, "data/demo/a.png", b"a")
     put(root, ".gitignore", "/data/?*\n!/data/demo/\n.DS_Store\nb.png\n")
     put(root, "data/demo/.DS_Store", b"a")
