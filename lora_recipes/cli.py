@@ -56,7 +56,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser, names = _parser()
+    parser = _parser()
+    names = _names(parser)
     if given and not given[0].startswith("-") and given[0] not in names:
         print(no_such_command(given[0], names), file=sys.stderr)
         return 2
@@ -290,8 +291,13 @@ def _progress(root: Path) -> str:
         return "auto"  # resolve is about to name the mistake properly
 
 
-def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
-    """The parser, and the names of all commands."""
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    """Every command there is."""
+    (commands,) = (a.choices for a in parser._actions if a.dest == "command_name")
+    return list(commands or ())
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=as_called(),
         description="Reproducible training recipes for SDXL LoRA adapters.",
@@ -333,4 +339,4 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     for name in ("before", "after"):
         sub.add_argument(name, help="a commit, tag, branch, DVC experiment or adapter file")
     sub.add_argument("--json", action="store_true", help="one JSON document instead of text")
-    return parser, list(commands.choices)
+    return parser

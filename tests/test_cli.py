@@ -83,7 +83,7 @@ def test_hints_print_the_form_of_the_command_that_was_called(form, capsys):
     assert f"`{form} explain` lists all keys" in capsys.readouterr().err
 
 
-COMMANDS = "|".join(cli._parser()[1])
+COMMANDS = "|".join(cli._names(cli._parser()))
 SPELT_OUT = re.compile(rf"(?:lora-recipes|python3? -m lora_recipes|\{{PACKAGE\}}) (?:{COMMANDS})\b")
 FILES_THAT_STAY = {
     "pipeline.py",  # dvc.yaml

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.recipe.judging import HELDOUT as FOLDER
-from lora_recipes.report.figures import CLEAR, FINAL, all_compared, best, step_of
+from lora_recipes.report.figures import CLEAR, FINAL, all_compared, best, step_of, unseen_losses
 from lora_recipes.report.inputs import Inputs, Photo
 from lora_recipes.report.usage import subject
 from lora_recipes.text import counted
@@ -44,7 +44,8 @@ def _keep(inputs: Inputs) -> Iterator[Advice]:
 
 
 def _judge(inputs: Inputs) -> Iterator[Advice]:
-    known, data = all_compared(inputs), inputs.resolved.get("data") or "data/<name>"
+    known = all_compared(inputs)
+    data = inputs.resolved.get("data", "").rstrip("/") or "data/<name>"
     photos = [photo for photo in inputs.photos if photo.role == TRAIN]
     if HELDOUT not in known:
         folder = f"{data}/{FOLDER}"
@@ -67,7 +68,7 @@ def _train(inputs: Inputs) -> Iterator[Advice]:
     steps, known, chosen = len(inputs.steps), all_compared(inputs), best(inputs)
     learned = known[HELDOUT].change if HELDOUT in known else -1.0
     forgot = known[CONTROL].change if CONTROL in known else 0.0
-    if chosen not in ("", FINAL):
+    if chosen not in ("", FINAL) and _is_clearly_better(inputs, chosen):
         yield _of_length(
             "shorter",
             step_of(chosen, steps),
@@ -78,6 +79,11 @@ def _train(inputs: Inputs) -> Iterator[Advice]:
         yield _of_length("shorter", steps // 2, f"Train for half the steps: {why}")
     elif learned > -CLEAR:
         yield _of_length("longer", 2 * steps, "Train for twice the steps: little was learned")
+
+
+def _is_clearly_better(inputs: Inputs, snapshot: str) -> bool:
+    losses = unseen_losses(inputs)
+    return losses[FINAL][HELDOUT] >= (1 + CLEAR) * losses[snapshot][HELDOUT]
 
 
 def _draw(inputs: Inputs) -> Iterator[Advice]:

@@ -67,7 +67,7 @@ def cards(inputs: Inputs) -> list[Card]:
         return Shown(one, embed(one.path, side), names[one.adapter], kind)
 
     def yours(prompt: str) -> Yours | None:
-        if not photos or (trigger != "none" and trigger not in prompt):
+        if not photos or (trigger != "none" and trigger.lower() not in prompt.lower()):
             return None
         photo = _nearest(prompt, photos)
         return Yours(photo, embed(photo.path, side))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from lora_recipes.files import write_text
-from lora_recipes.report.figures import metrics
+from lora_recipes.report.figures import metrics, readings
 from lora_recipes.report.inputs import named, read
 from lora_recipes.report.page import page
 from lora_recipes.reporting import Reporter
@@ -24,5 +24,6 @@ def run(root: Path, report: Reporter) -> None:
     figures = json.dumps(metrics(inputs), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     write_text(root / "out" / "report" / "index.html", text)
     write_text(root / "out" / "report.json", figures)
+    report.say("verdict: " + "; ".join(reading.short for reading in readings(inputs)))
     report.say("page: out/report/index.html")
     report.say("keep it: git add -A && git commit")

@@ -46,14 +46,14 @@ def change(figures: Mapping[str, Any]) -> str:
     """What the adapter did to the loss on pictures that were never trained on, in words.
 
     Args:
-        figures: base and adapter by role, as above, among others.
+        figures: of train.json: `heldout_loss` and `heldout_loss_base`, and so on.
     """
     names = {HELDOUT: "held-out", CONTROL: "control"}
     changes = []
     for role, name in names.items():
-        losses = figures.get(role, {"base": 0})
-        if losses["base"]:
-            changes.append(f"{name} loss {losses['adapter'] / losses['base'] - 1:+.0%}")
+        base = figures.get(f"{role}_loss_base")
+        if base:
+            changes.append(f"{name} loss {figures[f'{role}_loss'] / base - 1:+.0%}")
     return f"against the base alone: {', '.join(changes) or 'no change known'}"
 
 

@@ -167,6 +167,15 @@ def test_by_heart_and_forgetting_without_snapshots_advise_half_the_steps(tmp_pat
         assert shorter.command.endswith("-S train.steps=20")
 
 
+def test_a_snapshot_that_is_hardly_better_than_the_end_is_no_reason_to_stop_there(tmp_path: Path):
+    made = demo()
+    made.losses["control"]["adapter"] = 0.02
+    for loss, commands in ((0.0399, 0), (0.03, 1)):
+        made.snapshot_losses["step-000010"]["heldout"] = loss
+        found = advice(read(made.write(tmp_path / str(loss))))
+        assert sum("-n shorter" in one.command for one in found) == commands
+
+
 def test_names_are_quoted_for_the_shell_and_few_pictures_are_not_taken_away(tmp_path: Path):
     made = own_photos()
     made.captions = {"a 1.jpg": ("train", "x"), "b.jpg": ("train", "y")}

@@ -254,7 +254,11 @@ def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     assert (tmp_path / "out/report/index.html").read_bytes() == first
     figures = json.loads((tmp_path / "out/report.json").read_text())
     assert figures["adapter_bytes"] == (tmp_path / "out/adapter.safetensors").stat().st_size
-    ends = ["page: out/report/index.html", "keep it: git add -A && git commit"]
+    ends = [
+        "verdict: It learned; It forgot nothing",
+        "page: out/report/index.html",
+        "keep it: git add -A && git commit",
+    ]
     assert report.said == ends * 2
     assert report.warned == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def own_environment() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     root = project(tmp_path_factory.mktemp("unbroken"))
-    run_stage(root)
+    said = run_stage(root).said
+    assert re.fullmatch(r"against the base alone: held-out loss [+-]\d+%", said[-2])
     return contents(root)
 
 
@@ -100,11 +102,16 @@ def test_asked_to_stop_it_ends_the_step_writes_a_checkpoint_and_resumes_to_the_s
     ("figures", "told"),
     [
         (
-            {"heldout": {"base": 0.1, "adapter": 0.013}, "control": {"base": 0.2, "adapter": 0.74}},
+            {
+                "heldout_loss_base": 0.1,
+                "heldout_loss": 0.013,
+                "control_loss_base": 0.2,
+                "control_loss": 0.74,
+            },
             "held-out loss -87%, control loss +270%",
         ),
-        ({"loss_final": 1, "control": {"base": 0.2, "adapter": 0.2}}, "control loss +0%"),
-        ({"heldout": {"base": 0.0, "adapter": 0.2}}, "no change known"),
+        ({"loss_last": 1, "control_loss_base": 0.2, "control_loss": 0.2}, "control loss +0%"),
+        ({"heldout_loss_base": 0.0, "heldout_loss": 0.2}, "no change known"),
     ],
 )
 def test_the_end_of_a_training_says_what_it_did_to_other_pictures(figures: Any, told: str):
