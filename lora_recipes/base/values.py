@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lora_recipes.errors import Wording
+from lora_recipes.errors import Problem, Wording
 
 SHOWN = 60
 """Letters of a value that a message shows."""
@@ -141,3 +141,13 @@ def shown(value: Any, most: int = SHOWN) -> Wording:
 def named(text: Any) -> Wording:
     """A key or a name as a message shows it: a text without its quotes."""
     return shown(text).strip('"')
+
+
+def mismatch(where: str, key: str, value: object, allowed: str) -> Problem:
+    """A key of a configuration with a value that does not go with what else is there."""
+    return Problem(
+        where=where,
+        what=f"{key} = {shown(value)}",
+        allowed=allowed,
+        fix="fetch the model again, or choose another base.model",
+    )

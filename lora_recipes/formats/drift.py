@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from lora_recipes.formats.arrays import Array, read_arrays
-from lora_recipes.formats.delta import delta, distance, scale
+from lora_recipes.formats.delta import delta, scale
 from lora_recipes.formats.layout import Module, layout
-from lora_recipes.formats.matrix import Matrix, TooLargeError
+from lora_recipes.formats.matrix import Matrix, TooLargeError, distance
 from lora_recipes.formats.scale import NONE, Scales, read_scales
 from lora_recipes.printable import finite, line
 from lora_recipes.text import aligned, counted, first_few

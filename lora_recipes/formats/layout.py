@@ -22,9 +22,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lora_recipes.formats.methods import INCOMPLETE, NAMED, method
-
-__all__ = ["INCOMPLETE", "KINDS", "NOT_STATED", "Layout", "Module", "layout"]
+from lora_recipes.formats.methods import NAMED, method
 
 NOT_STATED = "not stated"
 """What the tool says of everything that a file leaves open."""
