@@ -193,7 +193,7 @@ class Training:
 
     def _misfit(self, done: int, state: Any) -> str:
         """Why a state after so many steps cannot be this training's; empty if it can."""
-        if not done < self.job.stream.steps:
+        if not done <= self.job.stream.steps:
             return f"the training has {self.job.stream.steps} steps"
         return difference(state, self.state() | {"optimizer": self.optimizer.form()})
 
