@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,15 +32,31 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):  # the folder was taken away
+                temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one form what the system refuses while a file or folder is written or removed.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written to.
+    """
+    try:
+        yield
     except OSError as error:
         raise UserError(
             Problem(
@@ -48,9 +66,18 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
                 "nothing half-written was left behind",
             )
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of an ordinary file.
+
+    Raises:
+        OSError: there is none, or it is a folder, or a pipe or device, which one could wait for
+            without end.
+    """
+    if not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is a pipe or a device, not a file")
+    return path.read_bytes()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -66,27 +93,39 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def all_or_nothing(*paths: Path) -> Iterator[None]:
-    """Old files and folders of these names go first; if anything fails, no new one stays."""
+    """Old files and folders of these names go first; if anything fails, no new one stays.
+
+    Raises:
+        UserError: an old one cannot be removed.
+    """
     for path in paths:
-        remove(path)
+        with writing(path):
+            remove(path)
     try:
         yield
     except BaseException:
         for path in paths:
-            remove(path)
+            with contextlib.suppress(OSError):  # what went wrong first is what is told
+                remove(path)
         raise
 
 
 @contextlib.contextmanager
 def fresh_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that takes the place of `path` on success and is gone on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    """An empty folder that takes the place of `path` on success and is gone on failure.
+
+    Raises:
+        UserError: the folder around it cannot be written to.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        remove(path)
-        temporary.rename(path)
+        with writing(path):
+            temporary.chmod(0o777 & ~_umask())
+            remove(path)
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

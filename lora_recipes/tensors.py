@@ -36,6 +36,10 @@ SMALLEST_HEADER, LARGEST_HEADER = len("{}"), 100_000_000
 MOST_AXES, MOST_NUMBERS = 32, 2**48
 """Of one tensor. What numpy can always hold; no file comes near."""
 
+MOST_TENSORS, MOST_FIELDS = 50_000, 50_000
+"""Of a file, and of the texts in its header. SDXL as a whole has 2,515 tensors, and trainers write
+some hundred texts about an adapter."""
+
 _OTHERS = (
     (
         (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
@@ -126,7 +130,7 @@ def read_header(path: Path) -> Header:
 
     Raises:
         UserError: there is no such file, it is no safetensors file, it is cut off, or its header
-            says a thing twice.
+            says a thing twice or holds too much.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
@@ -173,6 +177,8 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     try:
         fields = json.loads(text.decode("utf-8"), object_pairs_hook=_object)
         metadata = fields.pop("__metadata__", {})
+        _refuse_too_many(path, "tensors", len(fields), MOST_TENSORS)
+        _refuse_too_many(path, "texts in its header", len(metadata), MOST_FIELDS)
         entries = {
             name: Entry(field["dtype"], tuple(field["shape"]), *field["data_offsets"])
             for name, field in fields.items()
@@ -191,6 +197,16 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     if size > expected:
         raise _foreign(path)
     return Header(metadata, entries, LENGTH + length)
+
+
+def _refuse_too_many(path: Path, what: str, count: int, most: int) -> None:
+    if count > most:
+        raise UserError.of(
+            where=str(path),
+            what=f"has {count:,} {what}",
+            allowed=f"up to {most:,}",
+            fix="it is not what a trainer writes: get the file from elsewhere",
+        )
 
 
 class _Twice(Exception):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.files import write_text
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes, write_text
 
 SETTLED_NS = 2_000_000_000
 """A file changed within the last 2 s is not remembered: its time might not move if it changes
@@ -51,14 +53,15 @@ class StatCache:
         """Write what is new; facts about files that were not asked for are dropped."""
         if self.new != self.old:
             content = {"version": self.version, "files": self.new}
-            write_text(self.path, json.dumps(content, separators=(",", ":")) + "\n")
+            with suppress(UserError):  # it cannot be written: only slower
+                write_text(self.path, json.dumps(content, separators=(",", ":")) + "\n")
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self.path.read_bytes())
+            content = json.loads(read_bytes(self.path))
             if content["version"] == self.version and isinstance(content["files"], dict):
                 return dict(content["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return {}
 

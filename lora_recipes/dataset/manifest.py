@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.dataset.roles import hashed
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_text
 from lora_recipes.hashing import digest
+from lora_recipes.records import EXACT, read_record
 
 SCHEMA = 1
 AGAIN = "run `dvc repro`, which writes it"
@@ -20,6 +20,8 @@ AGAIN = "run `dvc repro`, which writes it"
 @dataclass(frozen=True)
 class Image:
     """One picture of the data folder."""
+
+    __pydantic_config__ = EXACT
 
     path: str
     """POSIX, relative to the data folder, Unicode NFC."""
@@ -55,6 +57,8 @@ class ListedPicture:
 
     No caption, role or repeats, so that an edit of these prepares nothing again.
     """
+
+    __pydantic_config__ = EXACT
 
     path: str
     """As `Image.path`."""
@@ -132,21 +136,28 @@ def read_pictures(path: Path) -> tuple[ListedPicture, ...]:
     Raises:
         UserError: it is missing, or not as the dataset stage writes it.
     """
-    with _readable(path, "list of pictures"):
-        content = json.loads(path.read_text("utf-8"))
-        return tuple(ListedPicture(**picture) for picture in content["pictures"])
+    return read_record(path, _Pictures, _shown(path), AGAIN).pictures
 
 
-@contextmanager
-def _readable(path: Path, what: str) -> Iterator[None]:
-    """A file of the dataset stage that cannot be read as such is the user's to make again."""
-    where = f"{path.parent.name}/{path.name}"
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UserError(Problem(where=where, what=f"there is no {what}", fix=AGAIN)) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(Problem(where=where, what=f"cannot be read: {error}", fix=AGAIN)) from error
+@dataclass(frozen=True)
+class _Pictures:
+    """What stands in `build/pictures.json`."""
+
+    schema: int
+    pictures: tuple[ListedPicture, ...]
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """What stands in `build/manifest.json`."""
+
+    schema: int
+    hash: str
+    images: tuple[Image, ...]
+
+
+def _shown(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def read(path: Path) -> Manifest:
@@ -155,11 +166,8 @@ def read(path: Path) -> Manifest:
     Raises:
         UserError: it is missing, or not as the dataset stage wrote it.
     """
-    with _readable(path, "manifest"):
-        content = json.loads(path.read_text("utf-8"))
-        manifest = make(Image(**image) for image in content["images"])
-        as_written = content["hash"] == manifest.hash and content["schema"] == SCHEMA
-    if not as_written:
-        where = f"{path.parent.name}/{path.name}"
-        raise UserError(Problem(where=where, what="was changed by hand", fix=AGAIN))
+    content = read_record(path, ManifestFile, _shown(path), AGAIN)
+    manifest = make(content.images)
+    if (content.hash, content.schema) != (manifest.hash, SCHEMA):
+        raise UserError.of(where=_shown(path), what="was changed by hand", fix=AGAIN)
     return manifest

@@ -49,9 +49,17 @@ def encode_file(vae: AutoencoderKL, path: Path, name: str) -> Encoded:
     """The moments of one prepared picture; `name` is how the user knows it.
 
     Raises:
-        UserError: the VAE gave NaN or infinity.
+        UserError: the file is missing or damaged, or the VAE gave NaN or infinity.
     """
-    mean_CHW, std_CHW = encode_picture(vae, read_picture(path))
+    try:
+        picture_CHW = read_picture(path)
+    except Exception as error:  # Pillow has many words for a damaged file
+        raise UserError.of(
+            where=str(path),
+            what="is missing, or is not the picture that the prepare stage wrote",
+            fix="run `dvc repro prepare`, which writes it anew",
+        ) from error
+    mean_CHW, std_CHW = encode_picture(vae, picture_CHW)
     if not (mean_CHW.isfinite().all() and std_CHW.isfinite().all()):
         half = vae.dtype == torch.float16
         raise UserError(

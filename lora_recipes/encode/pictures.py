@@ -2,13 +2,63 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lora_recipes.dataset.manifest import Image, Manifest
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
+from lora_recipes.records import EXACT, read_record
+from lora_recipes.text import first_few
+
+INDEX = "index.json"
+AGAIN = "run `dvc repro prepare`, which writes it anew"
+
+
+@dataclass(frozen=True)
+class IndexedPicture:
+    """One picture as `build/images/index.json` has it. Sizes are (width, height)."""
+
+    __pydantic_config__ = EXACT
+
+    path: str
+    """As in the manifest."""
+
+    file: str
+    """Relative to `build/images`."""
+
+    pixels: str
+    """Hash of the pixels and size."""
+
+    original_size: tuple[int, int]
+    crop: tuple[int, int]
+    """Top and left."""
+
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What stands in `build/images/index.json`."""
+
+    images: tuple[IndexedPicture, ...]
+
+
+def read_prepared(folder: Path, images: Sequence[Image]) -> list[IndexedPicture]:
+    """What the prepare stage says of the manifest's images, in their order.
+
+    Raises:
+        UserError: the folder is not there, not what the prepare stage writes, or of other images.
+    """
+    index = read_record(folder / INDEX, _Index, str(folder / INDEX), AGAIN)
+    prepared = {picture.path: picture for picture in index.images}
+    if missing := [image.path for image in images if image.path not in prepared]:
+        raise UserError.of(
+            where=str(folder / INDEX),
+            what=f"is of other pictures than the manifest: {first_few(missing, 5)}",
+            fix=AGAIN,
+        )
+    return [prepared[image.path] for image in images]
 
 
 @dataclass(frozen=True)
@@ -45,29 +95,20 @@ def read_pictures(folder: Path, manifest: Manifest) -> list[PreparedPicture]:
     Raises:
         UserError: the folder is not there, not what the prepare stage writes, or of other data.
     """
-    path = folder / "index.json"
-    try:
-        prepared = {entry["path"]: entry for entry in json.loads(path.read_text("utf-8"))["images"]}
-        return [_picture(folder, image, prepared[image.path]) for image in manifest.images]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what="is missing or is not what the prepare stage writes",
-                fix="run `dvc repro prepare`, which writes it anew",
-            )
-        ) from error
+    prepared = read_prepared(folder, manifest.images)
+    pairs = zip(manifest.images, prepared, strict=True)
+    return [_picture(folder, image, entry) for image, entry in pairs]
 
 
-def _picture(folder: Path, image: Image, entry: dict[str, Any]) -> PreparedPicture:
+def _picture(folder: Path, image: Image, entry: IndexedPicture) -> PreparedPicture:
     return PreparedPicture(
         path=image.path,
         role=image.role,
-        file=folder / entry["file"],
-        pixels=entry["pixels"],
-        original_size=tuple(entry["original_size"]),
-        crop=tuple(entry["crop"]),
-        size=tuple(entry["size"]),
+        file=folder / entry.file,
+        pixels=entry.pixels,
+        original_size=entry.original_size,
+        crop=entry.crop,
+        size=entry.size,
         caption=image.caption,
         repeats=image.repeats,
     )

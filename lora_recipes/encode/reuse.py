@@ -7,6 +7,7 @@ only if its content still has the hash that was written with it; anything else i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Reuse:
     def put(self, source: str, encoded: Encoded) -> None:
         """Keep an entry, atomically: parallel runs may write the same one."""
         content = _content(encoded.tensors, encoded.notes)
-        write_tensors(self.path(source), encoded.tensors, {**encoded.notes, CONTENT: content})
+        with suppress(UserError):  # it cannot be written: only slower
+            write_tensors(self.path(source), encoded.tensors, {**encoded.notes, CONTENT: content})
 
 
 def _content(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:

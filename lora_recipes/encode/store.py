@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lora_recipes.errors import Problem, UserError
-from lora_recipes.files import write_text
+from lora_recipes.files import read_bytes, write_text
+from lora_recipes.records import EXACT, read_record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,8 @@ NAME_LENGTH = 32
 @dataclass(frozen=True)
 class Example:
     """One picture and the texts that may go with it, encoded. Files are relative to the folder."""
+
+    __pydantic_config__ = EXACT
 
     path: str
     """The picture's path in the data folder."""
@@ -67,6 +71,8 @@ class Example:
 class EncodedIndex:
     """All encoded pictures in the manifest's order, and what the numbers depend on."""
 
+    __pydantic_config__ = EXACT
+
     images: tuple[Example, ...]
     manifest: str
     """The hash of the dataset."""
@@ -97,19 +103,7 @@ def read_index(folder: Path) -> EncodedIndex:
     Raises:
         UserError: the folder is not there, not complete or of another version.
     """
-    path = folder / INDEX
-    try:
-        fields = json.loads(path.read_text("utf-8"))
-        images = tuple(_example(image) for image in fields.pop("images"))
-        return EncodedIndex(images=images, **fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what="is missing or is not what the encode stage writes",
-                fix=_AGAIN,
-            )
-        ) from error
+    return read_record(folder / INDEX, EncodedIndex, str(folder / INDEX), _AGAIN)
 
 
 def write_file(folder: Path, kind: str, tensors: Mapping[str, Tensor]) -> str:
@@ -143,20 +137,41 @@ def load_text(path: Path) -> tuple[Tensor, Tensor]:
     return _load(path, ("tokens", "pooled"))
 
 
+def file_size(path: Path) -> int:
+    """Bytes of one file of the folder.
+
+    Raises:
+        UserError: it is missing.
+    """
+    with _reading(path):
+        return path.stat().st_size
+
+
 def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _other_file(path, f"cannot be read: {error.strerror or error}") from error
+    with _reading(path):
+        content = read_bytes(path)
+    damaged = "was damaged or edited: its content is not what its name says"
     if _hash([content]) != path.stem:
-        raise _other_file(path, "was damaged or edited: its content is not what its name says")
-    tensors: dict[str, Tensor] = load(content)
+        raise _other_file(path, damaged)
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except SafetensorError as error:
+        raise _other_file(path, damaged) from error
     if sorted(tensors) != sorted(names):
         what = f"holds {', '.join(sorted(tensors))} instead of {' and '.join(names)}"
         raise _other_file(path, what)
     return tensors[names[0]], tensors[names[1]]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _other_file(path, f"cannot be read: {error.strerror or error}") from error
 
 
 def _other_file(path: Path, what: str) -> UserError:
@@ -171,8 +186,3 @@ def _hash(blocks: Iterable[bytes]) -> str:
     for block in blocks:
         state.update(block)
     return state.hexdigest()[:NAME_LENGTH]
-
-
-def _example(fields: dict[str, Any]) -> Example:
-    lists = {name: tuple(fields[name]) for name in ("texts", "time_ids")}
-    return Example(**{**fields, **lists})

@@ -177,8 +177,9 @@ def _norm(terms: Sequence[Matrix]) -> float:
     widths = [one.width for one in terms if one.width is not None]
     by_factors = (tall + wide) * sum(widths) ** 2
     by_rows = tall * wide * (1 + sum(widths))
+    small = tall * wide <= SMALL >= by_rows
     plain = all(isinstance(one, Delta) for one in terms) and tall * wide > SMALL
-    if len(widths) == len(terms) and (plain or by_factors <= by_rows):
+    if len(widths) == len(terms) and not small and (plain or by_factors <= by_rows):
         _check(by_factors, sum(widths) ** 2)
         return _norm_by_factors(terms)
     _check(by_rows, max(wide, *(array.size for one in terms for array in one.arrays)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import UserError
-from lora_recipes.files import own_folder, write_text
+from lora_recipes.files import own_folder, read_bytes, write_text
 from lora_recipes.plan.work import Shape, shape_of
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
@@ -46,13 +46,21 @@ def own_runs(root: Path) -> list[Measured]:
     found = []
     for file in sorted((own_folder(root) / "runs").glob("*.json")):
         try:
-            run = json.loads(file.read_text("utf-8"))
+            run = json.loads(read_bytes(file))
             seconds, steps = float(run["seconds"]), int(run["steps"])
             if steps > 0 and seconds > 0:
                 shape = _shape(run, root)
                 peak = None if run["peak_bytes"] is None else int(run["peak_bytes"])
                 found.append(Measured(shape, seconds / steps, peak, steps, own=True))
-        except (OSError, ValueError, KeyError, TypeError, UserError):
+        except (
+            OSError,
+            ArithmeticError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RuntimeError,
+            UserError,
+        ):
             continue
     return found
 

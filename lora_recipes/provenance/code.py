@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.files import write_text
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes, write_text
 from lora_recipes.hashing import digest, sha256_bytes, sha256_file
 from lora_recipes.pipeline import HASHED
 from lora_recipes.provenance.statements import statements
@@ -97,12 +99,13 @@ class Sources:
     def save(self) -> None:
         """Keep what is known, for the next time."""
         if self._file is not None and self._known != self._old:
-            write_text(self._file, json.dumps(self._known) + "\n")
+            with suppress(UserError):  # it cannot be written: only slower
+                write_text(self._file, json.dumps(self._known) + "\n")
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._file.read_bytes()) if self._file else {}
-        except (OSError, ValueError):
+            found = json.loads(read_bytes(self._file)) if self._file else {}
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

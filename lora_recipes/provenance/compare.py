@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.files import read_bytes
 from lora_recipes.pipeline import ENVIRONMENT, PAGE, RECORD
 from lora_recipes.provenance.lock import Lock
 from lora_recipes.provenance.objects import Objects, folder_listing
@@ -32,10 +33,10 @@ def read_record(root: Path) -> TrainingRecord:
     record = TrainingRecord({}, {})
     for file in (RECORD, ENVIRONMENT):
         try:
-            values = json.loads((root / file).read_text("utf-8"))
+            values = json.loads(read_bytes(root / file))
             record.environment.update(values.pop("environment", {}))
             record.results[file] = values
-        except (OSError, ValueError, AttributeError, TypeError):
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             continue
     return record
 

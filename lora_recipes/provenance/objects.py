@@ -73,9 +73,12 @@ class Objects:
         blocks: list[bytes] = []
         if not self._read(path, md5, faults, blocks.append):
             return {}
-        return {
-            f"{path}/{entry['relpath']}": entry["md5"] for entry in json.loads(b"".join(blocks))
-        }
+        try:
+            listed = json.loads(b"".join(blocks))
+            return {f"{path}/{entry['relpath']}": str(entry["md5"]) for entry in listed}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            faults.damaged[path] = self.path(md5)
+            return {}
 
     def _read(self, name: str, md5: str, faults: Faults, use: Callable[[bytes], object]) -> bool:
         """Pass an object's bytes on, block by block; whether they are what its name says."""

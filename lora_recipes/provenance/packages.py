@@ -6,6 +6,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes
 from lora_recipes.pipeline import packages
 
 LIBRARIES = tuple(sorted({*packages(), "accelerate", "safetensors"}))
@@ -15,8 +17,19 @@ PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
 def locked(lock: Path) -> dict[str, str]:
-    """Package name (normalised) → version of a requirements file."""
-    lines = lock.read_text("utf-8").splitlines()
+    """Package name (normalised) → version of a requirements file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        lines = read_bytes(lock).decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError.of(
+            where=lock.name,
+            what="cannot be read as text in UTF-8",
+            fix=f"`git checkout {lock.name}` brings the committed one back",
+        ) from error
     found = (PINNED.match(line) for line in lines)
     return {_normal(match[1]): match[2] for match in found if match}
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from lora_recipes.errors import CannotTell
 from lora_recipes.pipeline import RESOLVED
+from lora_recipes.provenance.lock import FILE as LOCK
+from lora_recipes.provenance.lock import WAY_BACK, read_stages
 from lora_recipes.provenance.processes import ask, git_environment
 from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.text import aligned
@@ -55,9 +55,9 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
     Raises:
         CannotTell: DVC fails, or another DVC command holds the project.
     """
-    lock = _read(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
+    lock = read_stages(root / LOCK, WAY_BACK) if (root / LOCK).exists() else {}
+    stages = _stages(root)
     status = dvc_status(root)
-    stages = _read(root / "dvc.yaml")["stages"]
     made = {path for stage in stages.values() for kind in OUTPUTS for path in _paths(stage, kind)}
     plans: list[StagePlan] = []
     changing: dict[str, str] = {}
@@ -92,7 +92,7 @@ def table(plans: list[StagePlan]) -> list[str]:
 
 def stage_names(root: Path) -> list[str]:
     """The stages of dvc.yaml, in the pipeline's order."""
-    return list(_read(root / "dvc.yaml")["stages"])
+    return list(_stages(root))
 
 
 def _key_reasons(
@@ -141,8 +141,8 @@ def _paths(stage: dict[str, Any], kind: str) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in stage.get(kind, [])]
 
 
-def _read(file: Path) -> Any:
-    return YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+def _stages(root: Path) -> dict[str, dict[str, Any]]:
+    return read_stages(root / "dvc.yaml", "`git checkout dvc.yaml` brings the committed one back")
 
 
 def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
@@ -153,9 +153,12 @@ def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
     """
     done = ask([sys.executable, "-P", "-c", DVC_STATUS, *stages], root, git_environment())
     if done.code:
+        held = "lock" in done.first_line or "busy" in done.first_line
         raise CannotTell.of(
             what=f"dvc status failed: {done.first_line}",
-            fix="wait for the other DVC command to end, or run `dvc status` to see more",
+            fix="wait for the other DVC command to end"
+            if held
+            else "put right what DVC names, then run this again",
         )
     status: dict[str, list[Any]] = json.loads(done.out or "{}")
     return status

@@ -18,6 +18,7 @@ from lora_recipes.errors import CannotTell
 from lora_recipes.formats.header import recipe_of
 from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, FIGURES, MANIFEST, RECORD, RESOLVED
 from lora_recipes.provenance.history import LOCK, output_md5
+from lora_recipes.provenance.lock import DAMAGES, stages_in
 from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
@@ -177,14 +178,14 @@ class _Commit:
     def yaml(self, file: str) -> Any:
         try:
             return YAML(typ="safe", pure=True).load(self.text(file))
-        except YAMLError as error:
+        except (YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged(file) from error
 
     def json(self, file: str) -> dict[str, Any]:
         text = self.text(file)
         try:
             found = json.loads(text) if text else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(file) from error
         return found if isinstance(found, dict) else {}
 
@@ -199,14 +200,17 @@ class _Commit:
         if not md5 or _objects(self.root).look(MANIFEST, md5):
             return (pin if pin.startswith("sha256:") else ""), None
         manifest = _objects(self.root).path(md5).read_bytes()
-        found = json.loads(manifest)["hash"]
+        try:
+            found = str(json.loads(manifest)["hash"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._damaged(MANIFEST) from error
         return found, _listing(manifest, found)
 
     def adapter(self) -> tuple[Path | None, str]:
         """Its file in the cache or the working tree, or why there is none."""
         md5 = output_md5(self.text(LOCK).encode(), "train", ADAPTER)
         if not md5:
-            return None, f"{LOCK} names no adapter: nothing was trained in this commit"
+            return None, f"{LOCK} names no adapter: {self._why_none()}"
         pull = f"`git checkout {self.id[:10]} && dvc pull`"
         here = self.root / ADAPTER
         if here.is_file() and file_md5(here) == md5:
@@ -218,6 +222,15 @@ class _Commit:
         if faults.missing:
             return None, f"its adapter is not in DVC's cache: {pull}"
         return _objects(self.root).path(md5), ""
+
+    def _why_none(self) -> str:
+        text = self.text(LOCK)
+        try:
+            if text:
+                stages_in(text.encode())
+        except DAMAGES:
+            return "it is damaged in this commit; compare with another"
+        return "nothing was trained in this commit"
 
     def _damaged(self, file: str) -> CannotTell:
         return CannotTell.of(
@@ -242,5 +255,5 @@ def _listing(content: bytes, data: str) -> list[HashedFields] | None:
             for image in json.loads(content)["images"]
         ]
         return images if content_hash(images) == data else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -194,6 +194,13 @@ class _Search:
                 f"  the lists of snapshots of {counted(missing, 'training')} are not "
                 "in DVC's cache: `dvc fetch --all-commits`"
             )
+        locks = {v for c in self.history.commits for name, _, v in c.changes if name == LOCK}
+        silent = sum(not self.history.says[v].adapter for v in locks if v in self.history.says)
+        if silent:
+            yield (
+                f"  {counted(silent, 'version')} of {LOCK} named no adapter: from before the "
+                "training, empty or cut off"
+            )
         bare = sum(says.unhashed for says in self.history.says.values())
         if bare:
             yield (

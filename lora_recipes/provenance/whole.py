@@ -13,8 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.files import read_bytes
 from lora_recipes.pipeline import RESOLVED
-from lora_recipes.provenance.lock import MAKE_WHOLE, Lock, contradictions, made_by
+from lora_recipes.provenance.lock import DAMAGES, MAKE_WHOLE, Lock, contradictions, made_by
 from lora_recipes.provenance.pipeline import differing, dvc_status
 from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.releases import nested
@@ -62,8 +63,13 @@ def _changed_sources(root: Path, lock: Lock, names: list[str]) -> Iterator[Probl
         pointer = root / f"{path}.dvc"
         if path in makers or not pointer.is_file():
             continue
-        kept = YAML(typ="safe", pure=True).load(pointer.read_text("utf-8"))["outs"][0]
-        if kept.get("md5") != ran_on:
+        try:
+            kept = YAML(typ="safe", pure=True).load(read_bytes(pointer).decode("utf-8"))["outs"][0]
+            named = kept.get("md5")
+        except DAMAGES:
+            yield _problem(f"{path}.dvc", "it is damaged")
+            continue
+        if named != ran_on:
             told = f"it names other data than the stages ran on ({ran_on[:8]})"
             yield _problem(f"{path}.dvc", told)
 

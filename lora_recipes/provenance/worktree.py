@@ -128,6 +128,7 @@ def _configure_dvc(root: Path, there: Worktree) -> None:
             "analytics": "false",
             "check_update": "false",
             "autostage": "false",
+            "no_scm": "true",  # in a submodule DVC takes the worktree for outside of the repository
         },
     }
     settings.merge(changes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
-import errno
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes
 
 SMALL_FILE = 64 * 1024
 """Bytes. A picture that is small enough in pixels and bytes goes in as it is, without loss."""
@@ -29,16 +31,23 @@ def embed(path: Path, longest: int) -> Embedded:
     """A picture whose longer side is at most `longest` pixels in the page.
 
     Raises:
-        OSError: with the file's name: it is missing or damaged.
+        UserError: the file is missing or damaged.
     """
-    data = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            small = image.convert("RGB")
-            if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
-                return Embedded(_uri("png", data), *image.size)
-    except (OSError, SyntaxError) as error:  # so Pillow calls a damaged PNG
-        raise OSError(errno.EIO, "it is damaged", str(path)) from error
+        return _embed(read_bytes(path), longest)
+    except Exception as error:  # Pillow has many words for a damaged file
+        raise UserError.of(
+            where=str(path),
+            what="cannot be read as a picture",
+            fix="run `dvc repro`, which brings it back",
+        ) from error
+
+
+def _embed(data: bytes, longest: int) -> Embedded:
+    with Image.open(io.BytesIO(data)) as image:
+        if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
+            return Embedded(_uri("png", data), *image.size)
+        small = image.convert("RGB")
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.dataset.manifest import ManifestFile
+from lora_recipes.encode.pictures import read_prepared
+from lora_recipes.errors import UserError
+from lora_recipes.files import read_bytes
 from lora_recipes.hashing import sha256_file
-from lora_recipes.recipe.resolved import read_resolved
+from lora_recipes.pipeline import (
+    ADAPTER,
+    ENVIRONMENT,
+    IMAGES,
+    LOSSES,
+    MANIFEST,
+    RECORD,
+    SAMPLES,
+    SNAPSHOTS,
+)
+from lora_recipes.recipe.resolved import read_resolved, read_value
+from lora_recipes.records import Record, read_record
+from lora_recipes.sample.index import read_index
 from lora_recipes.tensors import read_header
+
+AGAIN = "run `dvc repro`, which makes it"
+
+USED = (
+    *("name", "base.model", "lora.rank", "train.optimizer", "train.scheduler"),
+    *("sample.strength", "overridden"),
+)
+"""Keys of resolved.yaml without which there is no page."""
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """What the page takes from `out/environment.json`."""
+
+    environment: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,9 +97,11 @@ class Inputs:
     """Everything; the page depends on nothing else."""
 
     resolved: dict[str, Any]
-    train: dict[str, Any]
+    train: dict[str, float]
     environment: dict[str, Any]
     steps: list[Step]
+    """At least one."""
+
     adapter: Adapter
     snapshots: list[str]
     snapshot_losses: dict[str, dict[str, float]]
@@ -86,98 +116,80 @@ def read(root: Path) -> Inputs:
     """Read the project's results.
 
     Raises:
-        UserError: a file is missing or damaged, with the command that makes it.
+        UserError: a file is missing, with the command that makes it.
     """
-    out = root / "out"
-    losses = out / "snapshots" / "losses.json"
-    manifest = _json(root / "build" / "manifest.json", "hash", "images")
+    photographed = _read(root / MANIFEST, ManifestFile)
+    snapshots, losses = root / SNAPSHOTS, root / SNAPSHOTS / "losses.json"
+    for key in USED:
+        read_value(root, key)
     return Inputs(
         resolved=read_resolved(root),
-        train=_json(out / "train.json"),
-        environment=_json(out / "environment.json", "environment")["environment"],
-        steps=_steps(out / "loss.tsv"),
-        adapter=_adapter(out / "adapter.safetensors"),
-        snapshots=sorted(path.stem for path in (out / "snapshots").glob("step-*.safetensors")),
-        snapshot_losses=_json(losses) if losses.exists() else {},
-        manifest_hash=manifest["hash"],
-        photos=_photos(manifest, root / "build" / "images"),
-        drawn=_drawn(out / "samples"),
+        train=_read(root / RECORD, dict[str, float]),
+        environment=_read(root / ENVIRONMENT, _Environment).environment,
+        steps=_steps(root / LOSSES),
+        adapter=_adapter(root / ADAPTER),
+        snapshots=sorted(path.stem for path in snapshots.glob("step-*.safetensors")),
+        snapshot_losses=_read(losses, dict[str, dict[str, float]]) if losses.exists() else {},
+        manifest_hash=photographed.hash,
+        photos=_photos(photographed, root / IMAGES),
+        drawn=_drawn(root / SAMPLES),
     )
 
 
-@contextmanager
-def named() -> Iterator[None]:
-    """Within the block, a file that cannot be read is named with the command that makes it.
-
-    Raises:
-        UserError: there was one.
-    """
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or "it is damaged"
-        raise _unreadable(str(error.filename or error), reason) from error
+def _read(path: Path, kind: type[Record]) -> Record:
+    return read_record(path, kind, str(path), AGAIN)
 
 
 def _steps(path: Path) -> list[Step]:
     try:
-        header, *lines = path.read_text("utf-8").splitlines()
-        names = header.split("\t")
-        if not {"step", "loss", "learning_rate"} <= {*names}:
+        header, *lines = read_bytes(path).decode("utf-8").splitlines()
+        if not lines:
             raise ValueError(header)
-        rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+        rows = (dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines)
         return [
-            Step(int(row["step"]), float(row["loss"]), float(row["learning_rate"])) for row in rows
+            Step(int(row["step"]), _finite(row["loss"]), _finite(row["learning_rate"]))
+            for row in rows
         ]
-    except ValueError as error:
-        raise _unreadable(str(path), "it is damaged") from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UserError.of(where=str(path), what=what, fix=AGAIN) from error
+    except (ValueError, KeyError) as error:
+        what = "is not what the train stage writes"
+        raise UserError.of(where=str(path), what=what, fix=AGAIN) from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(text)
+    return value
 
 
 def _adapter(path: Path) -> Adapter:
-    return Adapter(sha256_file(path), path.stat().st_size, dict(read_header(path).metadata))
+    if not path.exists():
+        raise UserError.of(where=str(path), what="is missing", fix=AGAIN)
+    metadata = read_header(path).metadata
+    return Adapter(sha256_file(path), path.stat().st_size, dict(metadata))
 
 
-def _photos(manifest: dict[str, Any], folder: Path) -> list[Photo]:
-    prepared = _json(folder / "index.json", "images")["images"]
-    files = {one["path"]: folder / one["file"] for one in prepared}
+def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
+    prepared = read_prepared(folder, manifest.images)
     return [
         Photo(
-            files[image["path"]],
-            image["path"],
-            image["role"],
-            image["caption"],
-            image["width"],
-            image["height"],
-            image["repeats"],
-            image["caption_from"],
+            folder / entry.file,
+            image.path,
+            image.role,
+            image.caption,
+            image.width,
+            image.height,
+            image.repeats,
+            image.caption_from,
         )
-        for image in manifest["images"]
+        for image, entry in zip(manifest.images, prepared, strict=True)
     ]
 
 
 def _drawn(folder: Path) -> list[Drawn]:
     return [
-        Drawn(
-            folder / picture["file"],
-            picture["row"],
-            picture["prompt"],
-            picture["seed"],
-            picture["adapter"],
-        )
-        for picture in _json(folder / "index.json", "pictures")["pictures"]
+        Drawn(folder / image.file, image.row, image.prompt, image.seed, image.adapter)
+        for image in read_index(folder)
     ]
-
-
-def _json(path: Path, *keys: str) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        value = None
-    if not isinstance(value, dict) or not {*keys} <= value.keys():
-        raise _unreadable(str(path), "it is damaged")
-    return value
-
-
-def _unreadable(file: str, reason: str) -> UserError:
-    what = f"cannot be read: {reason}"
-    return UserError(Problem(where=file, what=what, fix="run `dvc repro`, which makes it"))

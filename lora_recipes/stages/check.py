@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from lora_recipes.errors import UserError
@@ -25,6 +26,7 @@ def before(stage: str, root: Path, report: Reporter) -> None:
     from lora_recipes.provenance.packages import differing
 
     clear_up(root)
+    say_if_nothing_is_kept(own_folder(root), report)
     lock = root / "requirements.lock"
     if lock.is_file():
         for line in differing(lock):
@@ -39,6 +41,19 @@ def clear_up(root: Path) -> None:
         for pattern in patterns:
             for folder in place.glob(pattern) if "*" in pattern else [place / pattern]:
                 remove_temporaries(folder)
+
+
+def say_if_nothing_is_kept(own: Path, report: Reporter) -> None:
+    """Warn if `.lora` cannot be written to: what lies there saves time and decides nothing."""
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=own):
+            pass
+    except OSError as error:
+        report.warn(
+            f"{own}: cannot be written ({error.strerror or error}), so nothing is remembered: "
+            "the next run computes again what this one does"
+        )
 
 
 def check_base(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lora_recipes.files import write_text
 from lora_recipes.report.figures import metrics, readings
-from lora_recipes.report.inputs import named, read
+from lora_recipes.report.inputs import read
 from lora_recipes.report.page import page
 from lora_recipes.reporting import Reporter
 
@@ -18,9 +18,8 @@ def run(root: Path, report: Reporter) -> None:
     Raises:
         UserError: a file is missing or damaged; it is named with the command that makes it.
     """
-    with named():
-        inputs = read(root)
-        text = page(inputs)
+    inputs = read(root)
+    text = page(inputs)
     figures = json.dumps(metrics(inputs), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     write_text(root / "out" / "report" / "index.html", text)
     write_text(root / "out" / "report.json", figures)

@@ -21,6 +21,7 @@ from lora_recipes.train.module import Denoising
 from lora_recipes.train.optim.loss_scaling import LossScaling
 from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import StepRecord, check_finite
+from lora_recipes.train.same_form import difference
 
 
 def fit(job: Job, report: Reporter) -> Outcome:
@@ -152,10 +153,8 @@ class Training:
 
         Process 0 reads it and sends it: the others need not see its folder.
         """
-        checkpoints = self.job.checkpoints
-        done = from_first(checkpoints.newest)
+        done, state = from_first(lambda: self.job.checkpoints.newest(self._misfit))
         if done:
-            state = from_first(lambda: checkpoints.read(checkpoints.state_path(done)))
             for name, weight in self.weights.items():
                 weight.copy_(state["weights"][name])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -164,6 +163,12 @@ class Training:
             self.precision.load_state_dict(state["precision"])
             self.record.load_state_dict(state["record"])
         return done
+
+    def _misfit(self, done: int, state: Any) -> str:
+        """Why a state after so many steps cannot be this training's; empty if it can."""
+        if not done < self.job.stream.steps:
+            return f"the training has {self.job.stream.steps} steps"
+        return difference(state, self.state() | {"optimizer": self.optimizer.form()})
 
     def _optimizer(self) -> tuple[Optimizer, LambdaLR | None]:
         job = self.job

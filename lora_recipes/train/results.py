@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 from lora_recipes import files
 from lora_recipes.encode.store import Example
-from lora_recipes.files import atomic_file, remove_temporaries, write_text
+from lora_recipes.errors import UserError
+from lora_recipes.files import atomic_file, remove_temporaries, write_text, writing
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
 from lora_recipes.reporting import Reporter
@@ -124,7 +126,8 @@ def write_run(
         "processes": job.world.size,
         **about,
     }
-    _write_json(path, record)
+    with contextlib.suppress(UserError):  # it is a help for `plan`, no result
+        _write_json(path, record)
     peak = outcome.peak_bytes
     memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
     report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
@@ -136,7 +139,8 @@ def _write_snapshots(folder: Path, job: Job, unseen: Mapping[str, Sequence[Examp
     DVC warns of an empty folder, so one without any says why. Afterwards the last snapshot is what
     the job's denoiser holds.
     """
-    folder.mkdir(parents=True)
+    with writing(folder):
+        folder.mkdir(parents=True)
     losses = {}
     for step in sorted(job.snapshots):
         snapshot = folder / job.checkpoints.snapshot_path(step).name
@@ -160,7 +164,15 @@ def _unseen_losses(job: Job, unseen: Mapping[str, Sequence[Example]]) -> dict[st
 
 
 def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as old, atomic_file(target) as new:
+    try:
+        old = source.open("rb")
+    except OSError as error:
+        raise UserError.of(
+            where=str(source),
+            what=f"a snapshot of this training is gone: {error.strerror or error}",
+            fix="run it again: it resumes from what is left",
+        ) from error
+    with old, atomic_file(target) as new:
         shutil.copyfileobj(old, new)
 
 

@@ -53,9 +53,9 @@ def test_pictures_of_a_role_keep_their_order():
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (None, "there is no manifest"),
-        ("{", "cannot be read: "),
-        ('{"images": [{}]}', "cannot be read: "),
+        (None, "is missing"),
+        ("{", "is not JSON: it is damaged, or cut off"),
+        ('{"images": [{}]}', "is not what the stage writes: "),
         ('{"schema": 1, "hash": "sha256:0", "images": []}', "was changed by hand"),
     ],
 )

@@ -72,8 +72,7 @@ def test_prepare_without_a_list_of_pictures_says_what_to_run(root):
     with pytest.raises(UserError) as caught:
         prepare.run(root, Quiet())
     assert str(caught.value) == (
-        "build/pictures.json: there is no list of pictures\n"
-        "  fix:     run `dvc repro`, which writes it"
+        "build/pictures.json: is missing\n  fix:     run `dvc repro`, which writes it"
     )
 
 

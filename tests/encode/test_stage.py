@@ -351,8 +351,8 @@ def test_missing_inputs_are_named(project: Project) -> None:
     with pytest.raises(UserError) as error:
         read_pictures(project.root / "build/images", project.manifest)
     assert str(error.value) == (
-        f"{project.root}/build/images/index.json: is missing or is not what the prepare stage "
-        "writes\n  fix:     run `dvc repro prepare`, which writes it anew"
+        f"{project.root}/build/images/index.json: is missing\n"
+        "  fix:     run `dvc repro prepare`, which writes it anew"
     )
 
 
@@ -361,7 +361,7 @@ def test_pictures_of_other_data_than_the_manifests_are_refused(project: Project)
     project.add("new.png", 7, "a new one")
     from lora_recipes.encode.pictures import read_pictures
 
-    with pytest.raises(UserError, match="is not what the prepare stage writes"):
+    with pytest.raises(UserError, match=r"is of other pictures than the manifest: new\.png"):
         read_pictures(project.root / "build/images", project.manifest)
 
 
@@ -369,7 +369,7 @@ def test_a_store_that_is_not_there_or_not_ours_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read_index(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}/index.json: is missing or is not what the encode stage writes\n"
+        f"{tmp_path}/index.json: is missing\n"
         "  fix:     run `dvc repro encode`, which writes it anew"
     )
     both = {"mean": torch.zeros(1), "tokens": torch.zeros(1)}

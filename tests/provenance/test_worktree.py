@@ -76,6 +76,7 @@ def test_the_commits_files_are_there_with_the_remotes_of_today_and_a_cache_of_it
             "core": {
                 "remote": "store",
                 "autostage": "false",
+                "no_scm": "true",
                 "site_cache_dir": str(there.folder / "dvc"),
                 "analytics": "false",
                 "check_update": "false",

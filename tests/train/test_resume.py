@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 
 from lora_recipes.console import reporter
 from lora_recipes.errors import UserError
+from lora_recipes.hashing import sha256_file
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.reporting import Bar, Quiet
 from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
@@ -236,3 +238,26 @@ def test_a_checkpoint_holds_the_adapter_and_not_the_base(tmp_path: Path):
     moments = state["optimizer"]["state"].values()  # of one stack per shape
     assert sum(len(moment["rows"]) for moment in moments) == 64
     assert state["record"]["losses_S"].shape == (7,)
+
+
+def test_a_state_of_other_shapes_is_passed_over_and_the_bytes_are_the_same(
+    tmp_path: Path, unbroken: dict[str, bytes]
+):
+    root = make_project(tmp_path, SETTINGS)
+    with pytest.raises(Interrupted):
+        run_stage(root, CutOff(6))
+    (newest,) = checkpoints_folder(root).glob("*/step-000004.ckpt")
+    state = torch.load(newest, weights_only=True)
+    name = next(iter(state["weights"]))
+    shape = list(state["weights"][name].shape)
+    state["weights"][name] = torch.zeros(1)  # which torch would copy into every number
+    torch.save(state, newest)
+    note = newest.with_suffix(".json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"state": sha256_file(newest)}))
+    report = run_stage(root)
+    assert report.warned == [
+        f"{newest}: is not a checkpoint of this run (it.weights.{name} is not float32 {shape}); "
+        "it is not used"
+    ]
+    assert report.said[0] == "resuming after step 2 of 7"
+    assert contents(root) == unbroken

@@ -6,7 +6,7 @@ P: width of the pooled embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lora_recipes.encode.store import Example, load_moments, load_text
+from lora_recipes.encode.store import Example, file_size, load_moments, load_text
+from lora_recipes.errors import UserError
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
@@ -67,7 +68,7 @@ class Pictures:
         self.folder = folder
         self.images = list(images)
         files = {name for image in self.images for name in image.files}
-        self._keeps = sum((folder / name).stat().st_size for name in files) <= keep
+        self._keeps = sum(file_size(folder / name) for name in files) <= keep
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def of(self, images: Sequence[Example]) -> Pictures:
@@ -108,7 +109,7 @@ class Pictures:
         return first, second
 
 
-class StreamBatches(Dataset[Batch]):
+class StreamBatches(Dataset[Batch | UserError]):
     """The stream's batches by number. Nothing here draws, so workers cannot change a byte."""
 
     def __init__(self, pictures: Pictures, stream: Stream) -> None:
@@ -118,9 +119,12 @@ class StreamBatches(Dataset[Batch]):
     def __len__(self) -> int:
         return self.stream.batches
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> Batch | UserError:
         there = min(number, len(self) - 1)
-        return self.pictures.batch(self.stream.batch(there), number, self.stream.weight(there))
+        try:
+            return self.pictures.batch(self.stream.batch(there), number, self.stream.weight(there))
+        except UserError as error:  # of what a worker raises, torch would make a text
+            return error
 
 
 def load(
@@ -134,15 +138,22 @@ def load(
         first: the batch of the stream to begin with, the first of a round: 0, or where a
             checkpoint was taken.
         workers: how many processes read ahead; 0 reads here.
+
+    Raises:
+        UserError: an encoded file is missing or damaged.
     """
-    yield from DataLoader(
+    batches: Iterable[Batch | UserError] = DataLoader(
         StreamBatches(pictures, schedule.stream),
         batch_size=None,
         sampler=schedule.numbers(first),
         num_workers=workers,
         collate_fn=_as_it_is,
     )
+    for batch in batches:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Batch | UserError) -> Batch | UserError:
     return batch

@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lora_recipes.recipe.schedule import relative_step
 from lora_recipes.train.optim.stacked import StackedOptimizer, Weights
@@ -149,7 +149,9 @@ class Adafactor(StackedOptimizer):
         overflow = getattr(self, "found_inf", None)
         for group in self.param_groups:
             for weight in group["params"]:
-                state = self.state[weight] or self._start(weight, group)
+                state = self.state[weight]
+                if not state:
+                    state.update(self.fresh(weight, group))
                 taken = state["step"] if overflow is None else _on_device(state["step"], weight)
                 for part in _parts(weight):
                     moments = {k: v[part] for k, v in state.items() if k in MOMENTS}
@@ -160,14 +162,14 @@ class Adafactor(StackedOptimizer):
                         value.copy_(torch.where(overflow > 0, old, value))
                 state["step"] = taken + 1 if overflow is None else taken + (overflow == 0)
 
-    def _start(self, weight: nn.Parameter, group: dict[str, Any]) -> dict[str, Any]:
-        state = self.state[weight]
-        state["step"] = 0
-        state["rows"] = torch.zeros_like(weight[..., 0])
-        state["columns"] = torch.zeros_like(weight[..., 0, :])
-        if group["beta1"] is not None:
-            state["mean"] = torch.zeros_like(weight)
-        return state
+    def fresh(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """As of `StackedOptimizer`."""
+        state = {
+            "step": 0,
+            "rows": torch.zeros_like(weight[..., 0]),
+            "columns": torch.zeros_like(weight[..., 0, :]),
+        }
+        return state if group["beta1"] is None else state | {"mean": torch.zeros_like(weight)}
 
 
 def _on_device(step: int | Tensor, weight: Tensor) -> Tensor:

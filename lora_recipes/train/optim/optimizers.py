@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -32,6 +35,11 @@ class AdamW(StackedOptimizer, torch.optim.AdamW):
             weight_decay=weight_decay,
             fused=True,
         )
+
+    def fresh(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """As of `StackedOptimizer`."""
+        moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+        return {"step": torch.zeros((), dtype=torch.float32), **moments}
 
 
 def build_optimizer(weights: Weights, train: Train) -> StackedOptimizer:

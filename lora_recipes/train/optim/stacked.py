@@ -87,6 +87,20 @@ class StackedOptimizer(Optimizer):
             for group, of_group in zip(groups, stacks, strict=True)
         ]
 
+    def fresh(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of one stack before the first step, by name."""
+        raise NotImplementedError
+
+    def form(self) -> dict[str, Any]:
+        """The form of `state_dict` after a step: its tensors are of the right shapes, and empty."""
+        state = self.state_dict()
+        pairs = [(weight, group) for group in self.param_groups for weight in group["params"]]
+        state["state"] = {
+            number: self.fresh(weight.detach().to("meta"), group)
+            for number, (weight, group) in enumerate(pairs)
+        }
+        return state
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set all gradients to 0, never to None: the layers' gradients are views."""
         for one in self.stacks:
