@@ -82,7 +82,7 @@ def cards(inputs: Inputs) -> list[Card]:
 
 def adapter_names(inputs: Inputs) -> dict[str, str]:
     """What the page calls the base, each snapshot ("Step 100 (50 %)") and the adapter."""
-    last = inputs.steps[-1].step if inputs.steps else 0
+    last = inputs.steps[-1].step
     return {
         BASE: NAMES[BASE],
         **{n: _share(n, last) for n in inputs.snapshots},
@@ -106,4 +106,4 @@ def _nearest(prompt: str, photos: Sequence[Photo]) -> Photo:
 
 def _share(name: str, last: int) -> str:
     step = step_of(name, last)
-    return f"Step {step:,} ({100 * step / last:.0f}\u202f%)" if last else f"Step {step:,}"
+    return f"Step {step:,} ({100 * step / last:.0f}\u202f%)"

@@ -56,7 +56,6 @@ def page(inputs: Inputs) -> str:
     resolved = inputs.resolved
     losses = [step.loss for step in inputs.steps]
     unseen = curves.unseen(inputs)
-    moved = inputs.steps and not curves.is_constant(inputs)
     return (
         environment()
         .get_template(TEMPLATES[0])
@@ -82,10 +81,10 @@ def page(inputs: Inputs) -> str:
             most_other=MOST_OTHER,
             size=drawn_size(inputs),
             clear=figures.is_clear(losses),
-            tenths=figures.tenths(losses) if losses else None,
-            loss=draw(curves.loss(inputs)) if losses else None,
+            tenths=figures.tenths(losses),
+            loss=draw(curves.loss(inputs)),
             unseen=draw(unseen) if unseen else None,
-            rate=draw(curves.learning_rate(inputs)) if moved else None,
+            rate=None if curves.is_constant(inputs) else draw(curves.learning_rate(inputs)),
             file=ADAPTER,
             file_name=usage.file_name(resolved),
             example=usage.example(inputs),

@@ -263,21 +263,26 @@ def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     assert report.warned == []
 
 
-RESULTS = (
-    "out/adapter.safetensors",
-    "out/loss.tsv",
-    "out/train.json",
-    "out/environment.json",
-    "out/snapshots/losses.json",
-    "out/samples/index.json",
-    "out/samples/p00-s0-base.png",
-    "build/manifest.json",
-    "build/images/index.json",
-    "build/images/01.png.png",
+MAKES, GONE, PICTURE = (
+    "run `dvc repro`, which makes it",
+    "is missing",
+    "cannot be read as a picture",
 )
+RESULTS = {
+    "out/adapter.safetensors": (GONE, MAKES),
+    "out/loss.tsv": ("cannot be read: No such file or directory", MAKES),
+    "out/train.json": (GONE, MAKES),
+    "out/environment.json": (GONE, MAKES),
+    "out/snapshots/losses.json": ("", MAKES),  # there without pictures that were held out
+    "out/samples/index.json": (GONE, "run `dvc repro sample`, which writes it"),
+    "out/samples/p00-s0-base.png": (PICTURE, "run `dvc repro`, which brings it back"),
+    "build/manifest.json": (GONE, MAKES),
+    "build/images/index.json": (GONE, "run `dvc repro prepare`, which writes it anew"),
+    "build/images/01.png.png": (PICTURE, "run `dvc repro`, which brings it back"),
+}
 
 
-@pytest.mark.parametrize("name", [name for name in RESULTS if "losses.json" not in name])
+@pytest.mark.parametrize("name", [name for name, (what, _) in RESULTS.items() if what])
 def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path, name: str):
     Made().write(tmp_path)
     (tmp_path / name).unlink()
@@ -285,14 +290,12 @@ def test_a_missing_result_is_named_with_the_command_that_makes_it(tmp_path: Path
     with pytest.raises(UserError) as caught:
         run(tmp_path, Quiet())
 
-    assert str(caught.value) == (
-        f"{tmp_path}/{name}: cannot be read: No such file or directory\n"
-        "  fix:     run `dvc repro`, which makes it"
-    )
+    what, fix = RESULTS[name]
+    assert str(caught.value) == f"{tmp_path}/{name}: {what}\n  fix:     {fix}"
     assert not (tmp_path / "out/report").exists()
 
 
-@pytest.mark.parametrize("name", RESULTS[1:])
+@pytest.mark.parametrize("name", [*RESULTS][1:])
 @pytest.mark.parametrize("content", [b"", b"[1]", b"\xff\xfe"], ids=["empty", "other", "no text"])
 def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes):
     losses = {"heldout": 0.1, "control": 0.1}
@@ -302,8 +305,11 @@ def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes
     with pytest.raises(UserError) as caught:
         run(tmp_path, Quiet())
 
-    assert str(caught.value) == (
-        f"{tmp_path}/{name}: cannot be read: it is damaged\n"
-        "  fix:     run `dvc repro`, which makes it"
-    )
+    what, fix = RESULTS[name]
+    if name.endswith(".json"):
+        json = "is not JSON: it is damaged, or cut off"
+        what = "is not what the stage writes" if content == b"[1]" else json
+    elif name.endswith(".tsv"):
+        what = "is not what the train stage writes"
+    assert str(caught.value) == f"{tmp_path}/{name}: {what}\n  fix:     {fix}"
     assert not (tmp_path / "out/report").exists()
