@@ -90,6 +90,7 @@ SPELT_OUT = re.compile(rf"(?:lora-recipes|python3? -m lora_recipes|\{{PACKAGE\}}
 FILES_THAT_STAY = {
     "pipeline.py",  # dvc.yaml
     "recipe/reference.py",  # docs/reference.md
+    "report/advice.py",  # out/report/index.html, as the next
     "report/page.html.j2",  # out/report/index.html
     "stages/resolve.py",  # resolved.yaml
 }

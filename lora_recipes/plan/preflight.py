@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_recipes.command import as_called
 from lora_recipes.dataset.build import glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
@@ -27,8 +28,8 @@ A_MOMENT = 25_000_000
 
 GLANCED = (
     "only their names, headers and captions were looked at. Not looked at: damage behind the "
-    "header, pictures that are there twice, and whether the data are as pinned; `lora-recipes pin` "
-    "does"
+    "header, pictures that are there twice, and whether the data are as pinned; "
+    f"`{as_called('pin')}` does"
 )
 
 

@@ -148,8 +148,8 @@ def test_without_the_folder_nothing_is_known(root):
 
 GLANCE = (
     "{} new: only their names, headers and captions were looked at. Not looked at: damage behind "
-    "the header, pictures that are there twice, and whether the data are as pinned; `lora-recipes "
-    "pin` does"
+    "the header, pictures that are there twice, and whether the data are as pinned; `python -m "
+    "lora_recipes pin` does"
 )
 
 
