@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 # Stage commands call `python`: put the environment's first.
 ACTIVE := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)"
 
-.PHONY: setup repro test test-slow lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
+.PHONY: setup repro test test-slow fuzz lint bench bench-save bench-gpu bench-meta docs judge prove golden clean
 
-setup: $(VENV)/.installed
+setup: $(BIN)/lora-recipes
 
 $(VENV)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else "lora-recipes needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.11" % v)'
@@ -15,24 +15,33 @@ $(VENV)/.installed: requirements.lock
 	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
 
+# The command `lora-recipes`, for this folder's code. Its build needs what is locked, and no network.
+$(BIN)/lora-recipes: $(VENV)/.installed pyproject.toml
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
 repro: setup
 	@$(ACTIVE) dvc repro
 	@echo "Open out/report/index.html to see what the adapter learned."
 
 judge: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.evaluate out/samples
+	@$(ACTIVE) python -m pocket_training.evaluate out/samples
 
 prove: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.prove
+	@$(ACTIVE) python -m pocket_training.prove
 
 golden: setup
-	@$(ACTIVE) python -m lora_recipes.pocket.prove --renew
+	@$(ACTIVE) python -m pocket_training.prove --renew
 
 test: setup
 	@$(ACTIVE) python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
 	@$(ACTIVE) python -m pytest -m slow
+
+# Random inputs for an hour, or MINUTES=5; stops at the first that fails, with its seed.
+fuzz: setup
+	@$(ACTIVE) python -m tests.fuzz
 
 lint: setup
 	@$(ACTIVE) ruff format --check .

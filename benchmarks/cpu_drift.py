@@ -112,8 +112,8 @@ def report(folders: dict[str, Path]) -> str:
     from lora_recipes.base.compute import device_name
     from lora_recipes.formats.drift import drift
     from lora_recipes.hashing import sha256_file
-    from lora_recipes.pocket.evaluate import figures
-    from lora_recipes.pocket.prove import (
+    from pocket_training.evaluate import figures
+    from pocket_training.prove import (
         DRIFT_BOUND,
         EARLY_BOUND,
         EARLY_STEPS,

@@ -74,6 +74,9 @@ def main():
 
         sys.excepthook = show_traceback
         return run()
+    except KeyboardInterrupt:  # before there was a command that could say more
+        sys.stderr.write("stopped\n")
+        return 130
     except ModuleNotFoundError as error:
         told = missing_package(error)
         if not told:

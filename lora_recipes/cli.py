@@ -1,7 +1,7 @@
 """The command line: arguments in, printed lines and exit codes out.
 
-Exit codes: 0 done, 1 fix your recipe or data, 2 usage, or a question that cannot be answered. A
-bug keeps its traceback.
+Exit codes: 0 done, 1 fix your recipe or data, 2 usage, or a question that cannot be answered; 130
+and 143 stopped by Ctrl-C and SIGTERM, 141 nobody reads what is printed. A bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,24 +20,48 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes import __version__
+from lora_recipes.answers import how_it_stopped, no_such_command, not_printed
+from lora_recipes.command import as_called
 from lora_recipes.errors import CannotTell, Problem, UserError, told
 from lora_recipes.pipeline import NAMES as STAGES
-from lora_recipes.printable import json_text, streams
+from lora_recipes.printable import NotPrinted, json_text, streams
+from lora_recipes.stopping import Stopped, at_once
 from lora_recipes.text import aligned, counted
 
 Command = Callable[[argparse.Namespace, Path], int]
 
+NOBODY_READS = 141
+"""The exit code of a program whose output's reader has gone: 128 + SIGPIPE."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Whatever it prints, a stranger's names too, is printable."""
-    with streams():
-        return _run(arguments)
+    with streams(), at_once():
+        try:
+            try:
+                return _run(arguments)
+            finally:
+                sys.stdout.flush()
+        except (BrokenPipeError, NotPrinted) as error:
+            if isinstance(error, NotPrinted):
+                with contextlib.suppress(OSError):
+                    print(not_printed(error), file=sys.stderr)
+            # What is left in the buffers goes nowhere, instead of into a second error at the exit
+            for descriptor in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            return NOBODY_READS if isinstance(error, BrokenPipeError) else 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     # pydantic would search every installed package for plugins; it is most of a quick command
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    options, unknown = _parser().parse_known_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser()
+    names = _names(parser)
+    if given and not given[0].startswith("-") and given[0] not in names:
+        print(no_such_command(given[0], names), file=sys.stderr)
+        return 2
+    options, unknown = parser.parse_known_args(given)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -45,15 +70,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         if _prints():
             print(error, file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         if _prints():
-            resume = "; `dvc repro` resumes from the last checkpoint"
-            print("stopped" + (resume if options.command is stage else ""), file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stdout.close()
-        return 0
+            name = options.name if options.command is stage else ""
+            with contextlib.suppress(OSError):  # the terminal may be what has gone
+                print(how_it_stopped(stopped, name, Path.cwd()), file=sys.stderr)
+        return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 
 def validate(options: argparse.Namespace, root: Path) -> int:
@@ -93,13 +115,14 @@ def validate(options: argparse.Namespace, root: Path) -> int:
 
 
 def _validate_params(root: Path) -> list[Problem]:
+    from lora_recipes.recipe.kept import no_git
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.missing_folder import missing_folder
 
     found = list(resolve(root).warnings)
     if problem := missing_folder(root):
         raise UserError(problem)
-    return found
+    return [*found, *filter(None, [no_git(root)])]
 
 
 def explain(options: argparse.Namespace, root: Path) -> int:
@@ -112,13 +135,16 @@ def explain(options: argparse.Namespace, root: Path) -> int:
 
 def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
+    from lora_recipes.base.fetch import yet_to_fetch
     from lora_recipes.machine import absent_device
     from lora_recipes.plan.preflight import preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
+    from lora_recipes.recipe.data_folder import data_folder
     from lora_recipes.recipe.judging import no_likeness, unless_held_out
+    from lora_recipes.recipe.kept import no_git, unkept
     from lora_recipes.recipe.load import resolve
-    from lora_recipes.stages.resolve import absent_base, resolved_document
+    from lora_recipes.stages.resolve import resolved_document
 
     resolved = resolve(root)
     for warning in resolved.warnings:
@@ -126,29 +152,36 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     data = preflight(root, resolved.recipe.dataset, resolved.recipe.prepare)
     for text in data.warnings:
         print(f"warning: {text}", file=sys.stderr)
+    if without_git := no_git(root):
+        raise UserError([*data.problems, without_git])
+    if lost := unkept(root, data_folder(root)):
+        print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
     document = resolved_document(root, resolved)
+    fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
     rows = [
-        ("base model", absent_base(document, root)),
+        ("base model", fetch.text if fetch else ""),
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
-        *make_plan(resolved, data.repeats, root).rows(),
+        *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
-    if data.problems:
+    if problems := [*(fetch.problems if fetch else []), *data.problems]:
         print("`dvc repro` would stop at this:", file=sys.stderr)
-        raise UserError(data.problems)
+        raise UserError(problems)
     return 0
 
 
 def pin(options: argparse.Namespace, root: Path) -> int:
     """Accept the data folder as it is: write its hash into params.yaml, or into a recipe."""
     from lora_recipes.console import PlainReporter
-    from lora_recipes.dataset.pin import write_listing
+    from lora_recipes.dataset.pin import drop_listing, write_listing
     from lora_recipes.plan.preflight import full_check
+    from lora_recipes.recipe.data_folder import data_folder
+    from lora_recipes.recipe.kept import no_git, to_add, unkept
     from lora_recipes.recipe.load import resolve
     from lora_recipes.recipe.pin import pin as write_pin
 
@@ -156,10 +189,17 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     manifest, problems = full_check(root, recipe.dataset, recipe.prepare, report)
     for problem in problems:
         report.warn(f"`dvc repro` would stop at this: {problem}")
-    write_listing(root, manifest)
-    file = write_pin(root, options.recipe, manifest.hash)
-    print(f"{file.relative_to(root)}: dataset.manifest = {manifest.hash}")
-    print(f"{counted(len(manifest.images), 'image')} accepted; commit this file and recipes/pins/")
+    file, listing = write_pin(root, options.recipe, manifest.hash), write_listing(root, manifest)
+    drop_listing(root, recipe.dataset.manifest)
+    if lost := no_git(root) or unkept(root, data_folder(root)):
+        report.warn(str(lost))
+    written = file.relative_to(root).as_posix()
+    names = [to_add(root, data_folder(root)), written, listing.relative_to(root).as_posix()]
+    print(f"{written}: dataset.manifest = {manifest.hash}")
+    print(
+        f"{counted(len(manifest.images), 'image')} accepted; next: `{as_called('plan')}`, "
+        f"`dvc repro`, and for the commit `git add {' '.join(names)}`"
+    )
     return 0
 
 
@@ -189,7 +229,7 @@ def verify(options: argparse.Namespace, root: Path) -> int:
     index. Exit codes: 0 reproduced, 1 not reproduced (with how far the adapter is off, and the
     environment then and now), 2 cannot tell (with what is missing).
     """
-    from lora_recipes.console import PlainReporter
+    from lora_recipes.console import follower
     from lora_recipes.provenance.verdict import cannot_tell
     from lora_recipes.provenance.verify import Wanted, verify
 
@@ -201,7 +241,8 @@ def verify(options: argparse.Namespace, root: Path) -> int:
         keep=options.keep,
     )
     try:
-        verdict = verify(root, wanted, PlainReporter())
+        with follower(_progress(root)) as report:
+            verdict = verify(root, wanted, report)
     except CannotTell as error:
         if options.json:
             print(json_text(cannot_tell(options.revision, error)))
@@ -268,9 +309,15 @@ def _progress(root: Path) -> str:
         return "auto"  # resolve is about to name the mistake properly
 
 
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    """Every command there is."""
+    (commands,) = (a.choices for a in parser._actions if a.dest == "command_name")
+    return list(commands or ())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lora-recipes",
+        prog=as_called(),
         description="Reproducible training recipes for SDXL LoRA adapters.",
         epilog="The pipeline itself is run by `dvc repro`. Exit codes: 0 done, 1 fix your recipe "
         "or data, 2 usage or cannot tell.",

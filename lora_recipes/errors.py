@@ -6,6 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from lora_recipes.printable import line as brief
+
+Wording = str
+"""Words for people, a constant or a function's answer: used in messages and nowhere else."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -21,6 +26,10 @@ class Place:
 
 MOST_PRINTED = 20
 """Problems that a command prints; of more, it says how many."""
+
+
+LONGEST_PLACE = 4096 + 16
+"""Letters of a path that a message shows, and a line's number behind it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,8 @@ class Problem:
     """File and line, or the file alone."""
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}" if self.where else self.what
+        where = brief(str(self.where), LONGEST_PLACE)  # a file's name can hold a line end
+        head = f"{where}: {self.what}" if where else self.what
         allowed = [f"  allowed: {self.allowed}"] if self.allowed else []
         return "\n".join([head, *allowed, f"  fix:     {self.fix}"])
 

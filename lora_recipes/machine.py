@@ -6,7 +6,8 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+
+from lora_recipes.processor import cpu_name
 
 PATIENCE = 2.0
 """Seconds that nvidia-smi may take; it hangs where a driver is broken."""
@@ -55,19 +56,6 @@ def nvidia_card() -> Device | None:
         return Device(name, int(mebibytes) * 2**20)
     except (OSError, subprocess.SubprocessError, LookupError, ValueError):
         return None
-
-
-def cpu_name() -> str:
-    """The processor's model, as far as the machine tells."""
-    return cpu_says("model name") or platform.processor() or platform.machine()
-
-
-def cpu_says(field: str) -> str:
-    """What Linux says of the first processor; empty elsewhere."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8", "replace").splitlines() if info.is_file() else []
-    pairs = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in pairs if name.strip() == field), "")
 
 
 def _is_apple() -> bool:

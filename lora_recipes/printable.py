@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 LONGEST = 300
@@ -47,15 +49,16 @@ def json_text(value: Any) -> str:
 
     JSON has no infinity and no nan; a number that is not finite becomes its name, "inf" or "nan".
     """
-    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     return _STEERS_BUT_LAYOUT.sub(_escape_in_json, text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value as JSON has it: tuples as lists, numbers that are not finite by their names."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -65,6 +68,20 @@ def _escape(found: re.Match[str]) -> str:
 
 def _escape_in_json(found: re.Match[str]) -> str:
     return "\\u007f" if found[0] == "\x7f" else json.dumps(found[0])[1:-1]
+
+
+class NotPrinted(OSError):
+    """What was to be printed could not be written: the disk that it goes to is full, say."""
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # its reader has had enough, which is no fault
+    except OSError as error:
+        raise NotPrinted(error.errno, error.strerror) from error
 
 
 class Printable:
@@ -77,8 +94,14 @@ class Printable:
         """Write the text; how long it was, as streams answer."""
         encoding = getattr(self.raw, "encoding", None) or "utf-8"
         shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
-        self.raw.write(shown)
+        with _writing():
+            self.raw.write(shown)
         return len(text)
+
+    def flush(self) -> None:
+        """As of every stream."""
+        with _writing():
+            self.raw.flush()
 
     def writelines(self, lines: Any) -> None:
         """As of every stream."""
@@ -93,11 +116,13 @@ class Printable:
 def streams() -> Iterator[None]:
     """Let `print` and everything else that writes to stdout and stderr write what is printable."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_wrapped(stream) for stream in before)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
+    # What was closed before Python began (`2>&-`) leads nowhere, and leaves its number to no file
+    with Path(os.devnull).open("w") as nowhere:
+        sys.stdout, sys.stderr = (_wrapped(stream or nowhere) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 def show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -112,4 +137,4 @@ def raw(stream: Any) -> Any:
 
 
 def _wrapped(stream: Any) -> Any:
-    return stream if stream is None or isinstance(stream, Printable) else Printable(stream)
+    return stream if isinstance(stream, Printable) else Printable(stream)

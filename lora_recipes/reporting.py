@@ -10,8 +10,13 @@ from typing import Protocol
 class Bar(Protocol):
     """One running piece of work."""
 
-    def advance(self, count: int = 1, **figures: str) -> None:
-        """So many units are done; `figures` (loss, step, …) are shown beside the bar."""
+    def advance(self, count: float = 1, **figures: float | str) -> None:
+        """So many more units, or part of one, are done.
+
+        Args:
+            count: how many.
+            figures: to show beside the bar from now on: loss, speed.
+        """
 
 
 class Reporter(Protocol):
@@ -23,6 +28,9 @@ class Reporter(Protocol):
     def warn(self, text: str) -> None:
         """Something that the user should look at, though the work goes on."""
 
+    def loading(self, what: str) -> AbstractContextManager[object]:
+        """Say what is being loaded, within the block: it takes a while and cannot be counted."""
+
     def bar(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Bar]:
         """Show the progress of `total` units of work, `done` of them before now."""
 
@@ -30,7 +38,7 @@ class Reporter(Protocol):
 class NoBar:
     """The bar of who shows no progress."""
 
-    def advance(self, count: int = 1, **figures: str) -> None:
+    def advance(self, count: float = 1, **figures: float | str) -> None:
         pass
 
 
@@ -46,6 +54,9 @@ class Quiet:
 
     def warn(self, text: str) -> None:
         self.warned.append(text)
+
+    def loading(self, what: str) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def bar(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Bar]:
         return nullcontext(NoBar())

@@ -14,15 +14,15 @@ import math
 import os
 import stat
 import struct
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import atomic_file
 from lora_recipes.printable import line
+from lora_recipes.tree import SaidTwice, once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -138,12 +138,10 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file:
             return _parse(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"cannot be read: {error.strerror or error}",
-                fix="check the path",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"cannot be read: {error.strerror or error}",
+            fix="check the path",
         ) from error
 
 
@@ -175,7 +173,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
     if len(text) < length:
         raise _truncated(path, size, LENGTH + length)
     try:
-        fields = json.loads(text.decode("utf-8"), object_pairs_hook=_object)
+        fields = json.loads(text.decode("utf-8"), object_pairs_hook=once)
         metadata = fields.pop("__metadata__", {})
         _refuse_too_many(path, "tensors", len(fields), MOST_TENSORS)
         _refuse_too_many(path, "texts in its header", len(metadata), MOST_FIELDS)
@@ -184,7 +182,7 @@ def _parse(path: Path, file: BinaryIO, size: int) -> Header:
             for name, field in fields.items()
         }
         sound = _is_sound(entries) and all(isinstance(v, str) for v in metadata.values())
-    except _Twice as error:
+    except SaidTwice as error:
         what = f"its header says {line(str(error))} twice, and programs differ in which one counts"
         raise _problem(path, what) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -207,18 +205,6 @@ def _refuse_too_many(path: Path, what: str, count: int, most: int) -> None:
             allowed=f"up to {most:,}",
             fix="it is not what a trainer writes: get the file from elsewhere",
         )
-
-
-class _Twice(Exception):
-    """A key that an object of the header has twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        raise _Twice(counts.most_common(1)[0][0])
-    return found
 
 
 def _is_sound(entries: Mapping[str, Entry]) -> bool:
@@ -250,7 +236,7 @@ def _is_plain(entry: Entry) -> bool:
 def _foreign(path: Path, first: bytes = b"") -> UserError:
     for beginnings, what, fix in _OTHERS:
         if first.startswith(beginnings):
-            return UserError(Problem(where=str(path), what=what, fix=fix))
+            return UserError.of(where=str(path), what=what, fix=fix)
     return _problem(path, "is not a safetensors file, or its header is damaged")
 
 
@@ -259,7 +245,7 @@ def _truncated(path: Path, size: int, expected: int) -> UserError:
 
 
 def _problem(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix="fetch or make the file again"))
+    return UserError.of(where=str(path), what=what, fix="fetch or make the file again")
 
 
 def _kind(tensor: Tensor) -> str:

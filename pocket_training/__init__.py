@@ -1,6 +1,6 @@
-"""How the pocket was made: a tool of this repository, not part of the package.
+"""How the pocket was made, and how its demo is judged: of this repository, not of the package.
 
-`python -m pocket_training` pretrains the weights that ship in `lora_recipes/pocket/model`,
-`python -m pocket_training.demo` draws the demo's data. What the package itself needs (the world
-that the pictures come from, the judge, the model) is in `lora_recipes.pocket`.
+`world` draws the captioned pictures, and `python -m pocket_training` pretrains on them the weights
+that ship in `lora_recipes/pocket/model`. `python -m pocket_training.demo` draws the demo's data;
+`judge` says what a picture shows, `evaluate` and `prove` hold the demo against what was promised.
 """

@@ -12,9 +12,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL import Image
 
-from lora_recipes.pocket import judge, world
-from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS
-from pocket_training import pictures
+from pocket_training import judge, pictures, world
+from pocket_training.evaluate import EVALUATION_PROMPTS
 from pocket_training.train_vae import to_pixels
 
 STEPS, GUIDANCE = 20, 1.5

@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 from lora_recipes.base.components import TOKENS
-from lora_recipes.pocket import world
+from pocket_training import world
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 COMMON_WORDS = """a an and at of in on with the to by no not for is it from under over near

@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lora_recipes.pocket import world
-from pocket_training import pictures
+from pocket_training import pictures, world
 from pocket_training.build import new_vae
 
 BATCH = 16

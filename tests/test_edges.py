@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 AS_ON_WINDOWS = '''
 import builtins, os, pkgutil, signal
-import diffusers, dvc.repo, lightning, peft, torch, transformers
+import diffusers, lightning, peft, torch, transformers
 
 ABSENT = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 plain = builtins.__import__

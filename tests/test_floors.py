@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,10 @@ def test_an_unknown_command_is_a_usage_error():
         check=False,
     )
     assert done.returncode == 2
-    assert "invalid choice: 'trian'" in done.stderr
+    assert done.stderr == (
+        "python -m lora_recipes trian: there is no such command\n"
+        "  fix:     `dvc repro` runs all stages, training too\n"
+    )
 
 
 def test_the_wrong_interpreter_is_named_with_the_way_out():
@@ -82,3 +86,15 @@ def test_validate_and_trace_outside_a_project_say_so(tmp_path, monkeypatch, caps
     )
     assert main(["trace", "x.safetensors"]) == 2
     assert capsys.readouterr().err.startswith(f"{tmp_path}: is not a project's folder")
+
+
+def test_no_two_classes_of_the_package_have_one_name():
+    """A private one too: a reader who looks a name up finds one thing."""
+    found: dict[str, list[str]] = {}
+    for root in (REPOSITORY / "lora_recipes", REPOSITORY / "pocket_training"):
+        for file in sorted(root.rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name, []).append(str(file.relative_to(REPOSITORY)))
+    assert len(found) > 100
+    assert {name: files for name, files in found.items() if len(files) > 1} == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lora_recipes.adapter import metadata as fields_of
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.tensors import Header, read_header, read_tensors, write_tensors
 from lora_recipes.text import counted, first_few
 
@@ -52,13 +52,11 @@ def _refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
         return
     named = first_few(modules, _NAMED)
     holding = counted(len(modules), "module holds", "modules hold")
-    raise UserError(
-        Problem(
-            where=str(path),
-            what=f"not written: {holding} weights that are not finite ({named})",
-            allowed="finite numbers",
-            fix="lower train.learning_rate, or set train.max_grad_norm: 1, and train again",
-        )
+    raise UserError.of(
+        where=str(path),
+        what=f"not written: {holding} weights that are not finite ({named})",
+        allowed="finite numbers",
+        fix="lower train.learning_rate, or set train.max_grad_norm: 1, and train again",
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.base import single_file
-from lora_recipes.base.components import CONFIGS, TOKENIZERS, WEIGHT_STEMS, Component, Located
+from lora_recipes.base.components import CONFIGS, WEIGHT_STEMS, Component, Located
 from lora_recipes.base.facts import problems_of_key, problems_of_scheduler
 from lora_recipes.base.fit import OLD_VAE_NAMES, misfits, no_floats
 from lora_recipes.base.folder import read_json
@@ -21,7 +21,8 @@ from lora_recipes.base.locate import locate
 from lora_recipes.base.original import original
 from lora_recipes.base.shapes import weights
 from lora_recipes.base.statements import agreed_prediction
-from lora_recipes.base.values import shown
+from lora_recipes.base.values import mismatch, shown
+from lora_recipes.base.vocabulary import problems_of_tokenizers
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.tensors import Entry, read_header
@@ -80,7 +81,7 @@ def _problems(parts: Mapping[str, Component]) -> Iterator[Problem]:
     if not any(wrong.values()):
         whole = {name: {**DEFAULTS[name], **config} for name, config in configs.items()}
         yield from _problems_between(parts, whole)
-        yield from _problems_of_tokenizers(parts, whole)
+        yield from problems_of_tokenizers(parts, whole)
     for name, config in configs.items():
         if not wrong[name] and parts[name].weights:
             yield from _problems_of_weights(name, parts[name], config)
@@ -113,11 +114,11 @@ def _problems_of_config(
         divisions.append(("block_out_channels", "attention_head_dim", whole["block_out_channels"]))
         mirrored = [UP[kind] for kind in reversed(whole["down_block_types"])]
         if whole["up_block_types"] != mirrored:
-            yield _mismatch(where, "up_block_types", whole["up_block_types"], shown(mirrored))
+            yield mismatch(where, "up_block_types", whole["up_block_types"], shown(mirrored))
     for key, by, values in divisions:
         parts = whole[by] if isinstance(whole[by], list) else [whole[by]] * len(values)
         if any(value % part for value, part in zip(values, parts, strict=True)):
-            yield _mismatch(where, key, whole[key], f"multiples of {by}, {shown(whole[by])}")
+            yield mismatch(where, key, whole[key], f"multiples of {by}, {shown(whole[by])}")
 
 
 def _problems_between(
@@ -145,7 +146,7 @@ def _problems_between(
         )
     for key, size, what in sizes:
         if unet[key] != size:
-            yield _mismatch(where, key, unet[key], f"{size}, as {what}")
+            yield mismatch(where, key, unet[key], f"{size}, as {what}")
 
 
 def _problems_of_weights(
@@ -182,70 +183,6 @@ def _today(key: str, name: str) -> str:
     return key.removeprefix("text_model.") if name.startswith("text") else key
 
 
-def _problems_of_tokenizers(
-    parts: Mapping[str, Component], configs: Mapping[str, Mapping[str, Any]]
-) -> Iterator[Problem]:
-    """Whether each vocabulary is its text encoder's; a damaged file is an error of its own."""
-    for name in TOKENIZERS:
-        if name not in parts:
-            continue
-        words = _words(parts[name].config)
-        size = configs.get(name.replace("tokenizer", "text_encoder"), {}).get("vocab_size")
-        if size is not None and len(words) != size:
-            yield Problem(
-                where=str(parts[name].config),
-                what=f"has {len(words):,} tokens; the text encoder knows {size:,}",
-                fix="set base.tokenizer to the tokenizers that this model was trained with",
-            )
-        yield from _problems_of_special_tokens(parts[name].config, words)
-
-
-def _problems_of_special_tokens(folder: Path, words: set[str]) -> Iterator[Problem]:
-    """Whether what starts, ends and fills a caption is a token of the vocabulary."""
-    file = folder / "tokenizer_config.json"
-    config = read_json(file) if file.is_file() else {}
-    for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
-        value = config.get(key, "")
-        text = value.get("content") if isinstance(value, dict) else value
-        if key in config and not (isinstance(text, str) and text in words):
-            yield _mismatch(str(file), key, value, "a token of the vocabulary")
-
-
-def _words(folder: Path) -> set[str]:
-    """A tokenizer's tokens, those that its configuration adds included."""
-    words: set[str] = set()
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        if (folder / name).is_file():
-            found = read_json(folder / name)
-            words |= set(found) if name == "added_tokens.json" else set()
-            words |= _added(found.get("added_tokens_decoder"))
-    whole = folder / "tokenizer.json"
-    if whole.is_file():
-        file, found = whole, read_json(whole)
-        model = found.get("model")
-        vocabulary = model.get("vocab") if isinstance(model, dict) else None
-        words |= _added(found.get("added_tokens"))
-    else:
-        file = folder / "vocab.json"
-        vocabulary = read_json(file)
-    if not isinstance(vocabulary, dict) or not all(type(n) is int for n in vocabulary.values()):
-        raise UserError.of(
-            where=str(file),
-            what="is not a vocabulary: a number for each token",
-            fix="fetch the tokenizer's files again",
-        )
-    return words | set(vocabulary)
-
-
-def _added(tokens: Any) -> set[str]:
-    """The texts of added tokens: a list of them, or an object by number."""
-    listed = tokens.values() if isinstance(tokens, dict) else tokens
-    if not isinstance(listed, (list, type({}.values()))):
-        return set()
-    texts = [token.get("content") for token in listed if isinstance(token, dict)]
-    return {text for text in texts if isinstance(text, str)}
-
-
 def _problems_of_index(parts: Mapping[str, Component]) -> Iterator[Problem]:
     """What drawing needs to know of `model_index.json`."""
     if "unet" not in parts:
@@ -253,13 +190,4 @@ def _problems_of_index(parts: Mapping[str, Component]) -> Iterator[Problem]:
     index = parts["unet"].config.parent / "model_index.json"
     value = read_json(index).get("force_zeros_for_empty_prompt", True) if index.is_file() else True
     if not isinstance(value, bool):
-        yield _mismatch(str(index), "force_zeros_for_empty_prompt", value, "true or false")
-
-
-def _mismatch(where: str, key: str, value: object, allowed: str) -> Problem:
-    return Problem(
-        where=where,
-        what=f"{key} = {shown(value)}",
-        allowed=allowed,
-        fix="fetch the model again, or choose another base.model",
-    )
+        yield mismatch(str(index), "force_zeros_for_empty_prompt", value, "true or false")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from lora_recipes.errors import Problem, UserError
-from lora_recipes.machine import cpu_name, cpu_says, nvidia_card
+from lora_recipes.errors import UserError
+from lora_recipes.machine import nvidia_card
+from lora_recipes.processor import cpu_name, cpu_says
 from lora_recipes.recipe.sections.compute import Compute
 
 VECTOR_FLAGS = re.compile(r"(avx|fma|amx|sve|asimd)\w*|f16c|neon|sme2?|bf16|i8mm")
@@ -28,7 +29,7 @@ class Setup:
     device: torch.device
     dtype: torch.dtype
     adapter_dtype: torch.dtype
-    """Of the adapter's products."""
+    """Of the adapter's matmuls."""
 
 
 def set_up(compute: Compute) -> Setup:
@@ -101,14 +102,12 @@ def _check_no_card_is_wasted() -> None:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     card = None if hidden else nvidia_card()
     if card is not None:
-        raise UserError(
-            Problem(
-                what=f"compute.device = auto: torch {torch.__version__} cannot use this machine's "
-                f"{card.name}, and a CPU takes far longer",
-                allowed="cpu, to train on the CPU all the same",
-                fix="install a torch build for CUDA and a driver that is new enough for it "
-                "(`python -c 'import torch; torch.zeros(1).cuda()'` says what is missing)",
-            )
+        raise UserError.of(
+            what=f"compute.device = auto: torch {torch.__version__} cannot use this machine's "
+            f"{card.name}, and a CPU takes far longer",
+            allowed="cpu, to train on the CPU all the same",
+            fix="install a torch build for CUDA and a driver that is new enough for it "
+            "(`python -c 'import torch; torch.zeros(1).cuda()'` says what is missing)",
         )
 
 
@@ -125,13 +124,11 @@ def _device(name: str) -> torch.device:
         return torch.device(chosen)
     if not there[name]:
         kind = {"cuda": "an NVIDIA GPU", "mps": "an Apple GPU"}[name]
-        raise UserError(
-            Problem(
-                what=f"compute.device = {name}: torch {torch.__version__} sees no such device",
-                allowed=", ".join(["auto", *(kind for kind, found in there.items() if found)]),
-                fix=f"run on a machine with {kind} and a torch build for it, "
-                "or set compute.device to auto",
-            )
+        raise UserError.of(
+            what=f"compute.device = {name}: torch {torch.__version__} sees no such device",
+            allowed=", ".join(["auto", *(kind for kind, found in there.items() if found)]),
+            fix=f"run on a machine with {kind} and a torch build for it, "
+            "or set compute.device to auto",
         )
     return torch.device(name)
 

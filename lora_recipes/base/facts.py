@@ -9,7 +9,7 @@ from typing import Any
 
 from lora_recipes.base.components import Located
 from lora_recipes.base.folder import read_json
-from lora_recipes.base.known import SCHEDULER, VAE, Key
+from lora_recipes.base.known import SCHEDULER, VAE, KnownKey
 from lora_recipes.base.statements import agreed_prediction
 from lora_recipes.base.values import named, shown
 from lora_recipes.errors import Problem, UserError
@@ -123,7 +123,7 @@ def _signal_left(schedule: Schedule) -> float:
 
 
 def problems_of_key(
-    where: str, config: Mapping[str, Any], name: str, key: Key
+    where: str, config: Mapping[str, Any], name: str, key: KnownKey
 ) -> Iterator[Problem]:
     """What is wrong with one key of a configuration: at most one problem.
 

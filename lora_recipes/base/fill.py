@@ -19,7 +19,7 @@ from lora_recipes.base import single_file
 from lora_recipes.base.components import Component
 from lora_recipes.base.fit import OLD_VAE_NAMES, misfits, no_floats
 from lora_recipes.base.folder import read_json
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 
 
 def load_weights(
@@ -45,12 +45,10 @@ def load_weights(
         with init_empty_weights(include_buffers=False):
             model = build()
     except Exception as error:  # whatever a library says of a configuration that it cannot build
-        raise UserError(
-            Problem(
-                where=str(component.config / "config.json"),
-                what=f"cannot be built as the {name} of SDXL: {error}",
-                fix="fetch the file again, or choose another base.model",
-            )
+        raise UserError.of(
+            where=str(component.config / "config.json"),
+            what=f"cannot be built as the {name} of SDXL: {error}",
+            fix="fetch the file again, or choose another base.model",
         ) from error
     found = _read(component.weights, _prefixes(component, name))
     if component.layout == "original":
@@ -79,12 +77,10 @@ def _read(files: Iterable[Path], prefixes: tuple[str, ...]) -> dict[str, Tensor]
                 keys = [key for key in file.keys() if key.startswith(prefixes)]  # noqa: SIM118
                 found |= {key: file.get_tensor(key) for key in keys}
         except (SafetensorError, OSError) as error:
-            raise UserError(
-                Problem(
-                    where=str(path),
-                    what=f"cannot be read as safetensors: {error}",
-                    fix="fetch the model again, or choose another base.model",
-                )
+            raise UserError.of(
+                where=str(path),
+                what=f"cannot be read as safetensors: {error}",
+                fix="fetch the model again, or choose another base.model",
             ) from error
     return found
 

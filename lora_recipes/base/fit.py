@@ -37,22 +37,18 @@ def misfits(
         found: the weights that are there.
     """
     both = wanted.keys() & found.keys()
-    faults = {
-        "missing": sorted(wanted.keys() - found.keys()),
-        "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": sorted(
-            f"{key} ({list(found[key])} instead of {list(wanted[key][0])})"
-            for key in both
-            if found[key] not in wanted[key]
-        ),
-    }
-    if not any(faults.values()):
+    missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    misshapen = sorted(key for key in both if found[key] not in wanted[key])
+    if not (missing or unexpected or misshapen):
         return []
+    shapes = [f"{key} ({list(found[key])} instead of {list(wanted[key][0])})" for key in misshapen]
     return [
         Problem(
             where=str(where),
             what=f"does not fit the {name} of its configuration"
-            + "".join(_listed(fault, names) for fault, names in faults.items() if names),
+            + _listed("missing", missing)
+            + _listed("unexpected", unexpected)
+            + _listed("of another shape", shapes),
             fix="fetch the model again, or choose another base.model",
         )
     ]
@@ -81,4 +77,6 @@ def no_floats(where: Path, name: str, kinds: Mapping[str, str]) -> list[Problem]
 
 
 def _listed(fault: str, names: list[str]) -> str:
+    if not names:
+        return ""
     return f"\n  {len(names)} {fault}:\n    " + first_few(names, SHOWN, "\n    ")

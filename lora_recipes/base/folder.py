@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lora_recipes.base.components import TOKENIZERS, WEIGHT_STEMS, Component
 from lora_recipes.base.values import named, shown
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.tensors import read_header
+from lora_recipes.tree import SaidTwice, is_deeper, once
 
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 """Files that run code when they are opened."""
@@ -137,9 +137,9 @@ def read_json(path: Path) -> dict[str, Any]:
             raise _no_json(path, "is not a file")
         if found.st_size > LARGEST_JSON:
             raise _no_json(path, f"has more than {LARGEST_JSON:,} bytes, too many for what it is")
-        value = json.loads(path.read_text("utf-8"), object_pairs_hook=_object)
-        deep = _is_deep(value)
-    except _Twice as error:
+        value = json.loads(path.read_text("utf-8"), object_pairs_hook=once)
+        deep = is_deeper(value, DEEPEST_JSON)
+    except SaidTwice as error:
         raise _no_json(path, f"says {shown(str(error))} twice") from error
     except OSError as error:
         raise _no_json(path, f"cannot be read: {error.strerror or error}") from error
@@ -155,34 +155,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_json(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix="fetch the file again"))
-
-
-class _Twice(Exception):
-    """A key that an object has twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        raise _Twice(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
-    return found
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(DEEPEST_JSON):
-        level = [item for one in level for item in _items(one) if isinstance(item, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _items(value: Any) -> Iterator[Any]:
-    yield from (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    )
+    return UserError.of(where=str(path), what=what, fix="fetch the file again")
 
 
 def _weights(home: Path, stem: str) -> tuple[tuple[Path, ...], list[str]]:
@@ -236,13 +209,11 @@ def _leads_to(home: Path, name: str) -> Path | None:
 
 
 def _wrong_shard(index: Path, what: str) -> UserError:
-    return UserError(
-        Problem(
-            where=str(index),
-            what=what,
-            allowed="names of .safetensors files in the same folder, one for each weight",
-            fix="fetch the model again, or choose another base.model",
-        )
+    return UserError.of(
+        where=str(index),
+        what=what,
+        allowed="names of .safetensors files in the same folder, one for each weight",
+        fix="fetch the model again, or choose another base.model",
     )
 
 
@@ -261,10 +232,8 @@ def _check_is_sdxl(folder: Path, key: str) -> None:
         )
     else:
         return
-    raise UserError(
-        Problem(
-            where=str(folder),
-            what=f"holds {kind}",
-            fix=f"set {key} to a text-to-image SDXL model",
-        )
+    raise UserError.of(
+        where=str(folder),
+        what=f"holds {kind}",
+        fix=f"set {key} to a text-to-image SDXL model",
     )

@@ -63,11 +63,9 @@ def find(
     """
     if revision == "none":
         setting = "base.revision" if key == "base.model" else f"{key}_revision"
-        raise UserError(
-            Problem(
-                what=f"{key} = {repository}: no commit is named, so its content could change",
-                fix=f"set {setting} to the 40 hex digits of a commit of that repository",
-            )
+        raise UserError.of(
+            what=f"{key} = {repository}: no commit is named, so its content could change",
+            fix=f"set {setting} to the 40 hex digits of a commit of that repository",
         )
     from huggingface_hub import constants, file_download
 

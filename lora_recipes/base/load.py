@@ -27,7 +27,7 @@ from lora_recipes.base.folder import read_json
 from lora_recipes.base.known import SCHEDULERS, understood
 from lora_recipes.base.locate import locate
 from lora_recipes.base.values import named
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.base import Base
 
@@ -97,22 +97,18 @@ def load_scheduler(base: Base, root: Path) -> SchedulerMixin:
     name = config.get("_class_name")
     kind: Any = getattr(diffusers, name, None) if name in SCHEDULERS else None
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"_class_name = {named(name)}: diffusers has no such scheduler",
-                fix="fetch the file again, or choose another base.model",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"_class_name = {named(name)}: diffusers has no such scheduler",
+            fix="fetch the file again, or choose another base.model",
         )
     try:
         scheduler: SchedulerMixin = kind.from_config(understood("scheduler", config))  # type: ignore[attr-defined]
     except Exception as error:  # whatever a library says of values that it cannot take together
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"cannot be used as a {name}: {error}",
-                fix="fetch the file again, or choose another base.model",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"cannot be used as a {name}: {error}",
+            fix="fetch the file again, or choose another base.model",
         ) from error
     return scheduler
 
@@ -149,11 +145,9 @@ def _load_part(
 ) -> Any:
     component = located.components.get(name)
     if component is None or not component.weights:
-        raise UserError(
-            Problem(
-                what=f"base.model = {located.name}: has a UNet only, for benchmarks of training",
-                fix="choose another base.model to encode pictures or to sample",
-            )
+        raise UserError.of(
+            what=f"base.model = {located.name}: has a UNet only, for benchmarks of training",
+            fix="choose another base.model to encode pictures or to sample",
         )
     config = understood(name, read_json(component.config / "config.json"))
 
@@ -170,21 +164,17 @@ def _load_tokenizer(located: Located, name: str, vocabulary: int) -> CLIPTokeniz
     try:
         tokenizer = _read_tokenizer(located.components[name], name)
     except Exception as error:  # the tokenizers library raises bare Exceptions
-        raise UserError(
-            Problem(
-                where=str(folder),
-                what=f"cannot be read as a CLIP tokenizer: {error}",
-                fix="fetch the tokenizer's files again",
-            )
+        raise UserError.of(
+            where=str(folder),
+            what=f"cannot be read as a CLIP tokenizer: {error}",
+            fix="fetch the tokenizer's files again",
         ) from error
     tokenizer.model_max_length = TOKENS
     if len(tokenizer) != vocabulary:
-        raise UserError(
-            Problem(
-                where=str(folder),
-                what=f"has {len(tokenizer):,} tokens; the text encoder knows {vocabulary:,}",
-                fix="set base.tokenizer to the tokenizers that this model was trained with",
-            )
+        raise UserError.of(
+            where=str(folder),
+            what=f"has {len(tokenizer):,} tokens; the text encoder knows {vocabulary:,}",
+            fix="set base.tokenizer to the tokenizers that this model was trained with",
         )
     return tokenizer
 

@@ -13,7 +13,7 @@ from lora_recipes.base import components, folder, hub, single_file
 from lora_recipes.base.components import TOKENIZERS, Component, Located
 from lora_recipes.base.folder import PICKLES, Search
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.hashing import digest, sha256_file
 from lora_recipes.recipe.hub_id import can_be_a_path, is_hub_id
 from lora_recipes.recipe.sections.base import Base
@@ -54,12 +54,10 @@ def locate(base: Base, root: Path, *, download: bool = True) -> Located:
             raise
         return Located(located.kind, located.name, parts)
     except OSError as error:
-        raise UserError(
-            Problem(
-                where=str(error.filename or base.model),
-                what=f"cannot be read: {error.strerror or error}",
-                fix="give yourself the right to read the base model's files and folders",
-            )
+        raise UserError.of(
+            where=str(error.filename or base.model),
+            what=f"cannot be read: {error.strerror or error}",
+            fix="give yourself the right to read the base model's files and folders",
         ) from error
 
 
@@ -154,11 +152,9 @@ def _local(key: str, name: str, root: Path) -> Path | None:
         # queued experiments run in throw-away copies that lack what git does not track
         path = Path(os.environ["DVC_ROOT"]) / Path(name).expanduser()
     if path.suffix.lower() in PICKLES:
-        raise UserError(
-            Problem(
-                what=f"{key} = {name}: a pickle, which can run code when it is opened",
-                fix="use the .safetensors file of this model; most authors offer one",
-            )
+        raise UserError.of(
+            what=f"{key} = {name}: a pickle, which can run code when it is opened",
+            fix="use the .safetensors file of this model; most authors offer one",
         )
     if path.is_dir() or (path.is_file() and path.suffix == ".safetensors"):
         return path
@@ -169,13 +165,11 @@ def _local(key: str, name: str, root: Path) -> Path | None:
 
 def _no_such(key: str, name: str, why: str) -> UserError:
     shown = name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}…"
-    return UserError(
-        Problem(
-            what=f"{key} = {shown}: {why}",
-            allowed="a Hugging Face id (owner/name), a diffusers folder, a .safetensors file"
-            + (", or pocket" if key == "base.model" else ", or base"),
-            fix="correct the name or the path",
-        )
+    return UserError.of(
+        what=f"{key} = {shown}: {why}",
+        allowed="a Hugging Face id (owner/name), a diffusers folder, a .safetensors file"
+        + (", or pocket" if key == "base.model" else ", or base"),
+        fix="correct the name or the path",
     )
 
 

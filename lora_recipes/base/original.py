@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterator, Mapping
 
 Shape = tuple[int, ...]
-Names = Mapping[str, tuple[Shape, ...]]
-"""For each weight's name, the shapes that it may have."""
 
 _PER_LEVEL = 3
 """Places in a level of the UNet's two sides: two or three layers, and where it changes its size."""

@@ -11,7 +11,7 @@ from lora_recipes.base import components
 from lora_recipes.base.components import Component
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.values import named
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError, Wording
 from lora_recipes.tensors import Entry, read_header
 
 UNET = "model.diffusion_model."
@@ -25,7 +25,7 @@ CONV_IN = f"{UNET}input_blocks.0.0.weight"
 CROSS_ATTENTION = f"{UNET}output_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 ADDED = f"{UNET}label_emb.0.0.weight"
 
-MARKS = {
+MARKS: dict[str, Wording] = {
     "v_pred": "a v-prediction SDXL",
     "ztsnr": "an SDXL with zero terminal SNR",
     "edm_vpred": "an SDXL trained as EDM with v-prediction (CosXL)",
@@ -54,23 +54,19 @@ def locate_checkpoint(path: Path, *, own_vae: bool) -> dict[str, Component]:
     header = read_header(path)
     problem = _what_else(header.entries)
     if problem:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=problem,
-                fix="set base.model to a text-to-image SDXL checkpoint",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=problem,
+            fix="set base.model to a text-to-image SDXL checkpoint",
         )
     wanted = [name for name in PREFIXES if name != "vae" or own_vae]
     lacking = [name for name in wanted if not _holds(header.entries, name)]
     if lacking:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"is an SDXL checkpoint without its {', '.join(lacking)}",
-                fix="choose a complete checkpoint"
-                + (", or name a VAE in base.vae" if lacking == ["vae"] else ""),
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"is an SDXL checkpoint without its {', '.join(lacking)}",
+            fix="choose a complete checkpoint"
+            + (", or name a VAE in base.vae" if lacking == ["vae"] else ""),
         )
     return {
         name: Component(components.CONFIGS / name, (path,), layout="original") for name in wanted
@@ -91,12 +87,10 @@ def locate_vae(path: Path) -> Component:
     ):
         if key in entries:
             return Component(components.CONFIGS / "vae", (path,), layout=layout)  # type: ignore[arg-type]
-    raise UserError(
-        Problem(
-            where=str(path),
-            what="holds no VAE of Stable Diffusion",
-            fix="set base.vae to a VAE's .safetensors file or folder, or to base",
-        )
+    raise UserError.of(
+        where=str(path),
+        what="holds no VAE of Stable Diffusion",
+        fix="set base.vae to a VAE's .safetensors file or folder, or to base",
     )
 
 

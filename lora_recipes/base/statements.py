@@ -15,7 +15,7 @@ from typing import Any
 from lora_recipes.base.components import Located
 from lora_recipes.base.folder import read_json
 from lora_recipes.base.values import named, shown
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.tensors import read_header
 
 MEANING = {
@@ -43,7 +43,7 @@ SWITCHES = {
 
 TRUE = ("true", "1", "yes")
 ASSUMED = "the scheduler of SDXL 1.0, which a single file is trained with,"
-FIX = "choose another base.model, for example SDXL base 1.0"
+FIX: Wording = "choose another base.model, for example SDXL base 1.0"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Statement:
     meaning: str
     """`epsilon`, `v_prediction`, or what else it means; empty where that is not known."""
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return f"{self.where} says {named(self.key)} = {shown(self.value)}"
 
 

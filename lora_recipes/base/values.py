@@ -7,9 +7,10 @@ admitted it: no text where a number is asked for, no number that asks for all me
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from lora_recipes.errors import Problem, Wording
 
 SHOWN = 60
 """Letters of a value that a message shows."""
@@ -22,7 +23,7 @@ class Kind(Protocol):
         """Whether a value is one of them."""
         ...
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         """What they are, in words: `allowed: …`."""
         ...
 
@@ -38,7 +39,7 @@ class Whole:
         """Whether it is one of them."""
         return type(value) is int and self.low <= value <= self.high
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return f"a whole number, {self.low:,} to {self.high:,}"
 
 
@@ -53,7 +54,7 @@ class Number:
         """Whether it is one of them; NaN is not, since it compares with nothing."""
         return type(value) in (int, float) and self.low <= value <= self.high
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return f"a number, {self.low:g} to {self.high:g}"
 
 
@@ -67,7 +68,7 @@ class One:
         """Whether it is one of them."""
         return any(type(value) is type(known) and value == known for known in self.of)
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         *rest, last = [shown(value) for value in dict.fromkeys(self.of)]
         return f"{', '.join(rest)} or {last}" if rest else last
 
@@ -87,7 +88,7 @@ class Each:
             and all(map(self.item.admits, value))
         )
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return f"a list of {self.length}, each {self.item}"
 
 
@@ -101,7 +102,7 @@ class Either:
         """Whether one of them admits it."""
         return any(kind.admits(value) for kind in self.kinds)
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return ", or ".join(map(str, self.kinds))
 
 
@@ -113,7 +114,7 @@ class Anything:
         """Always."""
         return True
 
-    def __str__(self) -> str:
+    def __str__(self) -> Wording:
         return "anything"
 
 
@@ -128,7 +129,7 @@ def optional(kind: Kind) -> Either:
     return Either((kind, NOTHING))
 
 
-def shown(value: Any, most: int = SHOWN) -> str:
+def shown(value: Any, most: int = SHOWN) -> Wording:
     """A value as a message shows it: as JSON has it, in ASCII, and cut after `most` letters."""
     try:
         text = json.dumps(value)
@@ -137,12 +138,16 @@ def shown(value: Any, most: int = SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def named(text: Any) -> str:
+def named(text: Any) -> Wording:
     """A key or a name as a message shows it: a text without its quotes."""
     return shown(text).strip('"')
 
 
-def listed(values: Sequence[str]) -> str:
-    """Names in one line, at most ten of them."""
-    more = f" and {len(values) - 10} more" if len(values) > 10 else ""  # noqa: PLR2004
-    return ", ".join(values[:10]) + more
+def mismatch(where: str, key: str, value: object, allowed: str) -> Problem:
+    """A key of a configuration with a value that does not go with what else is there."""
+    return Problem(
+        where=where,
+        what=f"{key} = {shown(value)}",
+        allowed=allowed,
+        fix="fetch the model again, or choose another base.model",
+    )

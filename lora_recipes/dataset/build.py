@@ -11,24 +11,23 @@ from lora_recipes.dataset.captions import Caption, captions, tidy, unused
 from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
-from lora_recipes.dataset.examine import FileFacts, examine, version
-from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, shown
-from lora_recipes.dataset.geometry import Size, shape
+from lora_recipes.dataset.examine import FileFacts, examine, headers, version
+from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, named
 from lora_recipes.dataset.manifest import Image, Manifest, make
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.dataset.size import Size, shape
+from lora_recipes.errors import Problem, UserError, Wording
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
-from lora_recipes.text import counted, first_few
-
-NAMED = 8
-"""Files that a message names before it says how many more there are."""
+from lora_recipes.text import counted
 
 MANY_REPEATS = 500
 """Above it, a folder's number is more likely a year or a date than meant as repeats."""
 
-ROLES = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
-SOURCES = {
+ROLES: dict[str, Wording] = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
+SOURCES: dict[str, Wording] = {
     "file": "from files beside the pictures",
     "metadata": "from metadata.jsonl",
     "folder": "from folder names",
@@ -71,6 +70,37 @@ def build(
     return make(images)
 
 
+def glance(
+    folder: Path, dataset: Dataset, report: Reporter
+) -> tuple[dict[str, Size], list[Problem]]:
+    """What names, captions and headers tell of a data folder, in milliseconds a picture.
+
+    What takes reading every file is left out: damage behind the header, pictures that are there
+    twice, files that DVC would take for one.
+
+    Returns:
+        The size of each picture by path, and what `build` would refuse.
+
+    Raises:
+        UserError: as `find`.
+    """
+    found = find(folder, dataset)
+    sizes, problems = headers(folder, found.images)
+    texts, more = captions(folder, found, dataset)
+    problems += more + _repeat_problems(folder, found)
+    if not more:
+        images = [
+            Image(
+                path=entry.path, role=entry.role, sha256="", width=0, height=0, format="",
+                caption=texts[entry.path].text, caption_from=texts[entry.path].source,
+            )
+            for entry in found.images
+        ]  # fmt: skip
+        _tell_folders(found, report)
+        _tell_texts(found, images, dataset, report)
+    return sizes, sorted(problems, key=lambda problem: str(problem.where))
+
+
 def _image(entry: DataFile, facts: FileFacts, caption: Caption) -> Image:
     return Image(
         path=entry.path,
@@ -91,11 +121,6 @@ def repeats_of(entry: DataFile) -> int:
     return named[0] if named and entry.role == TRAIN else 1
 
 
-def names(items: list[str]) -> str:
-    """A list for a message: the first few by name."""
-    return first_few(items, NAMED)
-
-
 def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     zero = [entry.path for entry in found.images if repeats_of(entry) == 0]
     if not zero:
@@ -103,7 +128,7 @@ def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     return [
         Problem(
             where=shown(folder),
-            what=f"their folder's name asks for 0 repeats: {', '.join(zero)}",
+            what=f"their folder's name asks for 0 repeats: {named(zero)}",
             allowed="a number from 1 in names such as `10_zwk toy`",
             fix="rename the folder, or move it out of the data folder",
         )
@@ -124,17 +149,21 @@ def _tell(
         for note in facts[path].notes:
             notes[note].append(path)
     for note, paths in sorted(notes.items()):
-        report.say(f"{counted(len(paths), 'picture')} {note}: {names(paths)}")
-    _tell_words(images, dataset, report)
-    empty = [image.path for image in images if not image.caption]
-    if empty:
-        report.warn(f"{counted(len(empty), 'caption')} without a word: {names(empty)}")
-    if unused(found):
-        report.warn(f"texts that belong to no picture, not used: {names(unused(found))}")
-    _tell_left_out(found, report)
+        report.say(f"{counted(len(paths), 'picture')} {brief(note)}: {named(paths)}")
+    _tell_texts(found, images, dataset, report)
     roles = {image.path: image.role for image in images}
     for text in _duplicates(alike(facts), roles):
         report.warn(text)
+
+
+def _tell_texts(found: Found, images: list[Image], dataset: Dataset, report: Reporter) -> None:
+    _tell_words(images, dataset, report)
+    empty = [image.path for image in images if not image.caption]
+    if empty:
+        report.warn(f"{counted(len(empty), 'caption')} without a word: {named(empty)}")
+    if unused(found):
+        report.warn(f"texts that belong to no picture, not used: {named(unused(found))}")
+    _tell_left_out(found, report)
 
 
 def _tell_counts(images: list[Image], report: Reporter) -> None:
@@ -145,8 +174,8 @@ def _tell_counts(images: list[Image], report: Reporter) -> None:
     smallest = min(images, key=lambda image: (image.width * image.height, image.path))
     report.say(
         "shapes: "
-        + names([f"{name} ({count})" for name, count in shapes.most_common()])
-        + f"; the smallest is {smallest.path}, {smallest.width}×{smallest.height}"
+        + named([f"{name} ({count})" for name, count in shapes.most_common()])
+        + f"; the smallest is {brief(smallest.path)}, {smallest.width}×{smallest.height}"
     )
     told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
     report.say(f"captions: {told}")
@@ -159,14 +188,15 @@ def _tell_words(images: list[Image], dataset: Dataset, report: Reporter) -> None
     words = "\n".join(image.caption for image in train)
     if trigger != "none" and tidy(trigger).lower() not in words.lower():  # as CLIP reads them
         report.warn(
-            f"dataset.trigger = {trigger} stands in no caption: the model will not learn that "
-            "word; write it into the captions, or set dataset.trigger to the word that they have"
+            f"dataset.trigger = {brief(trigger)} stands in no caption: the model will not learn "
+            "that word; write it into the captions, or set dataset.trigger to the word that they "
+            "have"
         )
     template = [image for image in train if image.caption_from == "template"]
     if template and class_word == "none" and "{class_word}" in dataset.template:
         report.warn(
-            f'dataset.class_word is none, so the template reads "{template[0].caption}"; say what '
-            "kind of thing it is, such as dog or person"
+            "dataset.class_word is none, so the template reads "
+            f'"{brief(template[0].caption)}"; say what kind of thing it is, such as dog or person'
         )
 
 
@@ -187,10 +217,10 @@ def _tell_folders(found: Found, report: Reporter) -> None:
 def _tell_left_out(found: Found, report: Reporter) -> None:
     tables = [entry.path for entry in found.others if Path(entry.path).name in OTHER_METADATA]
     if tables:
-        report.warn(f"not read: {names(tables)}; captions are read from metadata.jsonl")
+        report.warn(f"not read: {named(tables)}; captions are read from metadata.jsonl")
     hidden = [entry.path for entry in found.others if _is_picture(entry)]
     if hidden:
-        report.warn(f"pictures without a picture's suffix, not used: {names(hidden)}")
+        report.warn(f"pictures without a picture's suffix, not used: {named(hidden)}")
 
 
 def _is_picture(entry: DataFile) -> bool:
@@ -201,14 +231,9 @@ def _is_picture(entry: DataFile) -> bool:
         return False
 
 
-def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
+def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[Wording]:
     """The warnings about pictures that are there twice, the grave ones first."""
-    kinds: dict[str, list[str]] = {
-        "TRAINED ON AND HELD OUT, so the held-out figures flatter": [],
-        "the same picture twice": [],
-        "nearly the same picture twice": [],
-    }
-    leak, same, near = kinds.values()
+    leak, same, near = list[str](), list[str](), list[str]()
     for pair in pairs:
         shown = f"{pair.first} = {pair.second}" if pair.exact else f"{pair.first} ≈ {pair.second}"
         pair_roles = {roles[pair.first], roles[pair.second]}
@@ -216,4 +241,12 @@ def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[str]:
             leak.append(shown)
         else:
             (same if pair.exact else near).append(shown)
-    return [f"{kind}: {names(shown)}" for kind, shown in kinds.items() if shown]
+    return [
+        f"{kind}: {named(shown)}"
+        for kind, shown in (
+            ("TRAINED ON AND HELD OUT, so the held-out figures flatter", leak),
+            ("the same picture twice", same),
+            ("nearly the same picture twice", near),
+        )
+        if shown
+    ]

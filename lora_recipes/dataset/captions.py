@@ -7,6 +7,7 @@ come kohya's `N_name` folders, and last the recipe's template.
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 import unicodedata
@@ -15,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
+from lora_recipes.dataset.find import DataFile, Found, folder_repeats, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL
-from lora_recipes.errors import Problem
+from lora_recipes.errors import Problem, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
@@ -26,7 +28,7 @@ from lora_recipes.text import counted
 LONGEST_CAPTION, LONGEST_METADATA = 2**20, 256 * 2**20
 """Bytes of a file that are read; a longer one is refused."""
 
-SAVE_AS_UTF8 = "save it as UTF-8 in your editor"
+SAVE_AS_UTF8: Wording = "save it as UTF-8 in your editor"
 
 TOLD = 20
 """Wrong lines of one file that are told one by one."""
@@ -58,7 +60,8 @@ def captions(
         problems.append(
             Problem(
                 where=f"{shown(folder)}/{path}",
-                what=f"has two captions: {from_files[path][1]} and {from_metadata[path][1]}",
+                what=f"has two captions: {brief(from_files[path][1])} and "
+                f"{brief(from_metadata[path][1])}",
                 fix="keep one of them",
             )
         )
@@ -104,13 +107,13 @@ def _ambiguous(folder: Path, images: list[DataFile], texts: list[DataFile]) -> P
     if len(texts) > 1:
         return Problem(
             where=f"{shown(folder)}/{images[0].path}",
-            what=f"has two captions: {' and '.join(entry.path for entry in texts)}",
+            what=f"has two captions: {named((entry.path for entry in texts), ' and ')}",
             fix="keep one of them",
         )
     if len(images) > 1:
         return Problem(
             where=f"{shown(folder)}/{texts[0].path}",
-            what=f"could belong to {' or '.join(entry.path for entry in images)}",
+            what=f"could belong to {named((entry.path for entry in images), ' or ')}",
             fix="rename one of the pictures, and give each a caption of its own",
         )
     return None
@@ -129,7 +132,8 @@ def _read(folder: Path, entry: DataFile) -> tuple[str, Problem | None]:
     most = LONGEST_METADATA if entry.suffix == ".jsonl" else LONGEST_CAPTION
     try:
         with entry.file.open("rb") as file:
-            data = file.read(most + 1)
+            # as much as there is: memory for the most is asked for before the first byte is read
+            data = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
         text = data.decode("utf-8-sig") if len(data) <= most else ""
     except OSError as error:
         what, fix = f"cannot be read: {error.strerror}", "make the file readable"
@@ -172,7 +176,8 @@ def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
                     )
                 if path in own:
                     raise _BadLineError(
-                        f"file_name = {brief(name)}: {own[path][1]} has a caption for it too",
+                        f"file_name = {brief(name)}: {brief(own[path][1])} has a caption for it "
+                        "too",
                         "keep one of the lines",
                     )
                 own[path] = (tidy(caption), place)
@@ -238,17 +243,20 @@ def _from_template(
             _without(folder, control, "the template speaks of the subject, not of other things")
         )
     if own and dataset.trigger == "none" and "{trigger}" in dataset.template:
-        problems.append(_without(folder, own, "dataset.trigger is none"))
+        problems.append(
+            _without(folder, own, "dataset.trigger is none", "set dataset.trigger, or ")
+        )
     text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
     return {path: Caption(text, "template") for path in own}, problems
 
 
-def _without(folder: Path, paths: list[str], why: str) -> Problem:
+def _without(folder: Path, paths: list[str], why: str, better: str = "") -> Problem:
     count = f"{len(paths)} pictures have" if len(paths) > 1 else "1 picture has"
-    set_trigger = "set dataset.trigger, or " if why.startswith("dataset.trigger") else ""
-    files = f"{PurePosixPath(paths[0]).with_suffix('.txt')}" + (", …" if len(paths) > 1 else "")
+    files = brief(str(PurePosixPath(paths[0]).with_suffix(".txt"))) + (
+        ", …" if len(paths) > 1 else ""
+    )
     return Problem(
         where=shown(folder),
-        what=f"{count} no caption, and {why}: {', '.join(paths)}",
-        fix=f"{set_trigger}write a caption beside each: {files}",
+        what=f"{count} no caption, and {why}: {named(paths)}",
+        fix=f"{better}write a caption beside each: {files}",
     )

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.dataset.cache import StatCache
-from lora_recipes.dataset.find import DataFile, shown
+from lora_recipes.dataset.find import DataFile, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.errors import Problem
 
 BLOCK = 2**20
@@ -56,7 +57,7 @@ def collisions(folder: Path, hashes: Mapping[str, Hashes]) -> list[Problem]:
     return [
         Problem(
             where=f"{shown(folder)}/{first}",
-            what=f"is another file than {' and '.join(others)}, but has the same MD5, {md5}; DVC "
+            what=f"is another file than {named(others, ' and ')}, but has the same MD5, {md5}; DVC "
             "knows files by their MD5 and would keep only one of them",
             fix="such files are made on purpose: ask where they come from; delete all but one, or "
             "save a picture anew in another quality, a caption in other words",

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lora_recipes.dataset import limits
 from lora_recipes.dataset.colour import Unusable, flatten, to_rgb
-from lora_recipes.dataset.find import SUFFIXES
+from lora_recipes.dataset.suffixes import SUFFIXES
 
 MAX_PIXELS = 178_956_970
 """No larger picture is decoded, in any format. The limit at which Pillow sees a bomb."""
@@ -141,6 +141,30 @@ def pixels_in(file: Path) -> int:
             return 0
 
 
+def header(file: Path, suffix: str) -> tuple[int, int]:
+    """Width and height of the whole picture, upright, from what stands before the pixels.
+
+    Raises:
+        OSError: the file cannot be read.
+        Unreadable: as `decode`, as far as the header tells.
+    """
+    with file.open("rb") as opened:
+        name = known_format(opened.read(32), suffix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file, formats=[name]) as image:
+                size = image.size
+                turned = image.getexif().get(limits.ORIENTATION) in SIDEWAYS
+        except Image.DecompressionBombError as error:
+            raise _too_large() from error
+        except Exception as error:  # as in _open
+            raise _damaged(name, error) from error
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large()
+    return size[::-1] if turned else size
+
+
 def pixel_hash(image: Image.Image) -> str:
     """`sha256:…` of an RGB picture's size and pixels."""
     assert image.mode == "RGB"
@@ -179,9 +203,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
     except Image.DecompressionBombError as error:
-        raise Unreadable(
-            f"has more than {MAX_PIXELS:,} pixels and was not decoded", "scale it down"
-        ) from error
+        raise _too_large() from error
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise _damaged(name, error) from error
     _check_cost(image, data, name)
@@ -217,16 +239,19 @@ def _load(image: Image.Image, name: str) -> int:
     return next((turn for turn in range(2, 9) if turn == orientation), 1)
 
 
+def _too_large() -> Unreadable:
+    return Unreadable(f"has more than {MAX_PIXELS:,} pixels and was not decoded", "scale it down")
+
+
 def _damaged(name: str, error: Exception) -> Unreadable:
-    detail = str(error).strip().rstrip(".") or "its content makes no sense"
-    if isinstance(error, UnidentifiedImageError):
-        detail = "its header makes no sense"
-    if limits.TOO_LONG in detail:
+    said, is_unknown = str(error).strip().rstrip("."), isinstance(error, UnidentifiedImageError)
+    if limits.TOO_LONG in said and not is_unknown:
         most = limits.LONGEST_PROFILE // 2**20
         return Unreadable(
             f"has a colour profile or text of more than {most} MiB, which is not read",
             "save it again without metadata",
         )
+    detail = "its header makes no sense" if is_unknown else said or "its content makes no sense"
     return Unreadable(
         f"is a damaged {name} ({detail})", "copy it again from where it came, or delete it"
     )

@@ -17,10 +17,13 @@ from PIL import Image
 from lora_recipes.dataset import colour, decode, limits
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
-from lora_recipes.dataset.find import UNREAD, DataFile, shown
+from lora_recipes.dataset.find import DataFile, named
+from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
+from lora_recipes.printable import line as brief
 from lora_recipes.reporting import Reporter
 
 THUMBNAIL = 16
@@ -93,7 +96,7 @@ def examine(
     entries = [entry for entry, _ in new]
     processes = worth_having([decode.pixels_in(entry.file) for entry in entries])
     with (
-        report.bar("looking at pictures", len(images), len(images) - len(new)) as bar,
+        report.bar("read pictures", len(images), len(images) - len(new)) as bar,
         in_order(_examine_one, entries, processes) as results,
     ):
         for (entry, before), result in zip(new, results, strict=True):
@@ -139,9 +142,9 @@ def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
     example = ""
     if not files[0].file.with_suffix(".jpg").exists():  # which the command would write over
         jpeg = f"{shown(folder)}/{files[0].stem}.jpg"
-        example = f", for example `magick {shlex.quote(first)} {shlex.quote(jpeg)}`,"
+        example = f", for example `magick {_quoted(first)} {_quoted(jpeg)}`,"
     them = "it" if one else "them"
-    names = ", ".join(file.path for file in files)
+    names = named(file.path for file in files)
     return Problem(
         where=first if one else shown(folder),
         what=reason
@@ -151,19 +154,25 @@ def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
     )
 
 
-def not_read(folder: Path, images: list[DataFile]) -> list[Problem]:
-    """Of the pictures whose names and first bytes tell a format that is not read; quickly."""
+def _quoted(path: str) -> str:
+    """A path as a shell takes it, line ends and all, in one line."""
+    if path.isprintable():
+        return shlex.quote(path)
+    return "$" + shlex.quote(brief(path, len(path)))
+
+
+def headers(folder: Path, images: list[DataFile]) -> tuple[dict[str, Size], list[Problem]]:
+    """The size of each picture by path, and the problems that its first bytes tell; quickly."""
+    sizes: dict[str, Size] = {}
     bad: list[tuple[DataFile, Unreadable]] = []
     for entry in images:
-        if entry.suffix in UNREAD:
-            try:
-                with entry.file.open("rb") as file:
-                    decode.known_format(file.read(32), entry.suffix)
-            except NotRead as why:
-                bad.append((entry, why))
-            except (OSError, Unreadable):
-                continue  # for the dataset stage to tell
-    return _problems(folder, bad)
+        try:
+            sizes[entry.path] = decode.header(entry.file, entry.suffix)
+        except OSError as error:
+            bad.append((entry, _closed(error)))
+        except Unreadable as why:
+            bad.append((entry, why))
+    return sizes, _problems(folder, bad)
 
 
 def facts_of(data: bytes, suffix: str) -> FileFacts:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.suffixes import SUFFIXES
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
+from lora_recipes.printable import line
 from lora_recipes.recipe.sections.dataset import Dataset
-
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp", ".dib"),
-    "AVIF": (".avif",),
-}
-"""The formats that are read."""
+from lora_recipes.text import first_few
 
 READ = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
@@ -36,6 +31,9 @@ OTHER_METADATA = frozenset({"metadata.csv", "metadata.parquet"})
 LONGEST_PATH = 2048
 """Bytes of a picture's path in the data folder. It has to fit below `build/images` as well, where
 a system may allow 4,096 in all."""
+
+NAMED = 8
+"""Files that a message names before it says how many more there are."""
 
 REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
@@ -112,10 +110,9 @@ def folder_repeats(path: str) -> tuple[int, str] | None:
     return None
 
 
-def shown(path: Path) -> str:
-    """A path as the user would write it: relative where it lies below the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def named(paths: Iterable[str], separator: str = ", ") -> Wording:
+    """Files in a message: the first few by name, each in one line, and how many more there are."""
+    return first_few([line(path) for path in paths], NAMED, separator)
 
 
 def role_of(path: str, dataset: Dataset) -> str:
@@ -135,38 +132,6 @@ def _kind(found: Found, entry: DataFile) -> list[DataFile]:
     if PurePosixPath(entry.path).name == METADATA:
         return found.metadata
     return found.others
-
-
-def folder_problems(folder: Path) -> list[Problem]:
-    """What is wrong where there is no data folder."""
-    if not folder.is_dir():
-        pointer = folder.with_name(folder.name + ".dvc")
-        if home := with_home(folder):
-            what = "~ is not known as your home here, nor by DVC"
-            return [Problem(where=shown(folder), what=what, fix=home)]
-        fix = (
-            f"fetch it: `dvc pull {shown(pointer)}` (or `dvc checkout {shown(pointer)}` where the "
-            "cache has it)"
-            if pointer.exists()
-            else "put your pictures there, or name their folder as `data:` in params.yaml"
-        )
-        what = "there is no such folder" if not folder.exists() else "is a file, not a folder"
-        return [Problem(where=shown(folder), what=what, fix=fix)]
-    return []
-
-
-def with_home(folder: Path) -> str:
-    """What to write for a folder below `~`, which neither DVC nor any stage replaces; or empty."""
-    parts = (
-        folder.relative_to(Path.cwd()).parts if folder.is_relative_to(Path.cwd()) else folder.parts
-    )
-    if not parts or not parts[0].startswith("~"):
-        return ""
-    try:
-        whole = f": `data: {Path(*parts).expanduser()}`"
-    except RuntimeError:  # nobody of that name
-        whole = ""
-    return f"write the whole path{whole}"
 
 
 def _role_problems(dataset: Dataset) -> list[Problem]:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import gcd
 
+from lora_recipes.dataset.size import Size
 from lora_recipes.hashing import counter
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-LARGEST_TERM = 32
-"""Aspect ratios with larger terms are told as a decimal."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +67,6 @@ def place(size: Size, target: Size, crop: str, seed: int, path: str) -> Placemen
         return Placement(resized, top, left)
     assert crop == "center" or (spare_x, spare_y) == (0, 0), "crop: none is for pictures that fit"
     return Placement(resized, spare_y // 2, spare_x // 2)
-
-
-def shape(size: Size) -> str:
-    """A size's aspect ratio in words: `3:2` where the terms are small, else `1.33:1`."""
-    divisor = gcd(*size)
-    width, height = size[0] // divisor, size[1] // divisor
-    if max(width, height) <= LARGEST_TERM:
-        return f"{width}:{height}"
-    return f"{width / height:.2f}:1" if width >= height else f"1:{height / width:.2f}"
 
 
 def _rounded(numerator: int, denominator: int) -> int:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.dataset.roles import hashed
-from lora_recipes.errors import UserError
+from lora_recipes.errors import UserError, Wording
 from lora_recipes.files import write_text
 from lora_recipes.hashing import digest
 from lora_recipes.records import EXACT, read_record
 
 SCHEMA = 1
-AGAIN = "run `dvc repro`, which writes it"
+AGAIN: Wording = "run `dvc repro`, which writes it"
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,6 @@ class Manifest:
     hash: str
     images: tuple[Image, ...]
     """Sorted by role and path."""
-
-    def of_role(self, role: str) -> tuple[Image, ...]:
-        """The pictures of one role."""
-        return tuple(image for image in self.images if image.role == role)
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""

@@ -11,17 +11,25 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from lora_recipes.command import as_called
 from lora_recipes.dataset.build import build
-from lora_recipes.dataset.find import shown
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
+from lora_recipes.dataset.place import shown
+from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.data_folder import data_folder
+from lora_recipes.recipe.kept import way_back
+from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
 
 UNPINNED = "unpinned"
+SETTINGS_BACK = (
+    "put dataset.trigger, class_word, template, heldout and control, or caption files, back: the "
+    "pictures are those that were pinned"
+)
 
 
 def accept(root: Path, dataset: Dataset) -> Manifest:
@@ -46,7 +54,12 @@ def look(
     """The manifest of the project's data as they are now. Facts are kept under `.lora/`.
 
     `readable` is told the size of each picture that can be read, before others are refused.
+
+    Raises:
+        UserError: there is no such folder, or its pictures cannot be read as they are.
     """
+    if problem := missing_folder(root):
+        raise UserError(problem)
     return build(data_folder(root), dataset, facts_file(root), report, readable)
 
 
@@ -72,6 +85,13 @@ def write_listing(root: Path, manifest: Manifest) -> Path:
     return path
 
 
+def drop_listing(root: Path, pin: str) -> None:
+    """Delete what a replaced pin stood for, unless a recipe still names it; git keeps the old."""
+    recipes = [root / PARAMS, *(root / "recipes").glob("*.yaml")]
+    if pin != UNPINNED and not any(pin in file.read_text("utf-8") for file in recipes):
+        listing_path(root, pin).unlink(missing_ok=True)
+
+
 def read_listing(root: Path, pin: str) -> list[HashedFields] | None:
     """What a pin stands for, or None where that is not known (no listing, or not the pin's)."""
     try:
@@ -93,25 +113,29 @@ def check_pin(root: Path, folder: Path, manifest: Manifest, pin: str, report: Re
     """
     if pin == UNPINNED:
         report.warn(
-            f"{shown(folder)}: unpinned data, {manifest.hash}; `lora-recipes pin` makes sure that "
-            "a later run gets the same"
+            f"{shown(folder)}: unpinned data, {manifest.hash}; `{as_called('pin')}` makes "
+            "sure that a later run gets the same"
         )
         return
     if pin == manifest.hash:
         report.say(f"{shown(folder)}: as pinned, {manifest.hash}")
         return
     listing = read_listing(root, pin)
+    accept_them = f"accept the data as they are: `{as_called('pin')}`"
+    fix = f"{way_back(root, folder)}, or {accept_them}"
     if listing is None:
         kept = listing_path(root, pin).relative_to(root)
         lines = [f"which files differ is not known: {kept} is missing or does not fit the pin"]
     else:
         lines = differences(listing, [hashed_fields(image) for image in manifest.images])
+        if _only_settings(listing, manifest):
+            fix = f"{accept_them}; or {SETTINGS_BACK}"
     what = f"the data are {manifest.hash}, but dataset.manifest pins {pin}"
     raise UserError(
         Problem(
             where=shown(folder),
             what="\n".join([what, *(f"  {line}" for line in lines)]),
-            fix=f"{_way_back(folder)}, or accept the data as they are: `lora-recipes pin`",
+            fix=fix,
         )
     )
 
@@ -152,10 +176,11 @@ def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> li
     return pairs
 
 
-def _way_back(folder: Path) -> str:
-    pointer = folder.with_name(folder.name + ".dvc")
-    if pointer.exists():
-        # `dvc repro` has just written the changed data into the pointer: git has the old one
-        name = shown(pointer)
-        return f"get the pinned files back with `git checkout {name} && dvc checkout {name}`"
-    return "put the pinned files back (`git checkout`, or your backup)"
+def _only_settings(listing: list[HashedFields], manifest: Manifest) -> bool:
+    """Whether other settings alone, of words or roles, make the difference."""
+    before = {image["path"]: image for image in listing}
+    files = {(image["path"], image["sha256"]) for image in listing}
+    return files == {(image.path, image.sha256) for image in manifest.images} and all(
+        image.caption_from == "template" or image.caption == before[image.path]["caption"]
+        for image in manifest.images
+    )

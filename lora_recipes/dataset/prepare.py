@@ -19,20 +19,19 @@ from typing import Any
 from PIL import Image as Pillow
 
 from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
-from lora_recipes.dataset.find import folder_problems, shown
 from lora_recipes.dataset.geometry import (
     Placement,
-    Size,
     cover,
     fits,
     is_smaller,
     place,
-    shape,
     target_size,
 )
 from lora_recipes.dataset.manifest import ListedPicture
+from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.size import Size, shape
 from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
@@ -73,7 +72,7 @@ def prepare(
     processes = worth_having([width * height for width, height in sizes.values()])
     with all_or_nothing(out):
         with (
-            report.bar("preparing pictures", len(tasks)) as bar,
+            report.bar("prepare pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
         ):
             entries = []
@@ -187,12 +186,10 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     if missing and problems:
         raise UserError(problems)
     if missing:
-        raise UserError(
-            Problem(
-                where=shown(folder),
-                what=f"gone since the dataset stage looked: {', '.join(missing)}",
-                fix="put them back, or run `dvc repro`, which looks again",
-            )
+        raise UserError.of(
+            where=shown(folder),
+            what=f"gone since the dataset stage looked: {', '.join(missing)}",
+            fix="put them back, or run `dvc repro`, which looks again",
         )
     return files
 
@@ -209,8 +206,8 @@ def _pixels(folder: Path, file: Path, listed: ListedPicture, background: str) ->
         picture = decode(data, background=background).image
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
-        raise UserError(Problem(where=where, what=what, fix="make the file readable")) from error
+        raise UserError.of(where=where, what=what, fix="make the file readable") from error
     except Unreadable as error:
-        raise UserError(Problem(where=where, what=error.reason, fix=error.fix)) from error
+        raise UserError.of(where=where, what=error.reason, fix=error.fix) from error
     assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
     return picture

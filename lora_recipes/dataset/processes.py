@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import TypeVar
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 
 MOST = 8
 """More processes than that mostly wait for the disk."""
@@ -70,11 +70,9 @@ def in_order(
     try:
         yield pool.map(work, items)
     except BrokenProcessPool as error:
-        raise UserError(
-            Problem(
-                what=f"one of {processes} processes that read pictures was killed",
-                fix="free some memory, then run it again",
-            )
+        raise UserError.of(
+            what=f"one of {processes} processes that read pictures was killed",
+            fix="free some memory, then run it again",
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -9,7 +9,6 @@ HELDOUT = "heldout"
 CONTROL = "control"
 """Other things, never trained on: what is forgotten shows in them."""
 
-ROLES = (TRAIN, HELDOUT, CONTROL)
 NEVER_TRAINED = (HELDOUT, CONTROL)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_recipes.errors import Problem
+from lora_recipes.printable import line as brief
 
 MOST_LEVELS = 64
 """Folders inside one another. More are made by mistake or on purpose, not by sorting pictures."""
@@ -36,12 +37,12 @@ _KINDS = (
 )
 _LINKS = {
     errno.ELOOP: "is a link that leads back to itself",
-    errno.ENOENT: "is a link that leads nowhere",
-    errno.ENOTDIR: "is a link that leads nowhere",
+    errno.ENOENT: "is a link that points to nothing",
+    errno.ENOTDIR: "is a link that points to nothing",
 }
 _OUT = "move it out of the data folder"
 _THEMSELVES = (
-    "put the files themselves there (`dvc checkout` restores those that DVC tracks)"  # a link's fix
+    "put the files themselves there (`dvc checkout` does, from DVC's cache)"  # a link's fix
 )
 
 
@@ -119,7 +120,7 @@ def _bad_link(folder: Path, link: Path) -> tuple[str, str] | None:
         return f"is a link to {_kind(mode)}, not to a file", _OUT
     if not _stays(target, folder):
         return (
-            f"is a link to {target}, out of the data folder and not into DVC's cache",
+            f"is a link to {brief(str(target))}, out of the data folder and not into DVC's cache",
             "put the file itself there, if you know what it is; else delete the link",
         )
     return None

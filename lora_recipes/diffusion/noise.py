@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.train import Train
 
 Draw = Callable[..., Tensor]
@@ -46,12 +46,10 @@ def alphas_cumprod(
     Ho et al. 2020, arXiv:2006.11239, equation 4 (the product).
     """
     if schedule != "scaled_linear":
-        raise UserError(
-            Problem(
-                what=f"the base model's noise schedule is {schedule}",
-                allowed="scaled_linear, as in SDXL 1.0",
-                fix="choose a base model that was trained like SDXL 1.0",
-            )
+        raise UserError.of(
+            what=f"the base model's noise schedule is {schedule}",
+            allowed="scaled_linear, as in SDXL 1.0",
+            fix="choose a base model that was trained like SDXL 1.0",
         )
     beta_T = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
     return torch.cumprod(1 - beta_T, dim=0).float()

@@ -59,6 +59,8 @@ class Work:
     items: Mapping[str, PreparedPicture]
     """Pixels' hashes or captions, each once, with the first picture that has it."""
     cache_key: Mapping[str, object]
+    model: str
+    """Which model does it, for a message."""
     load: Callable[[], Any]
     encode: Callable[[Any, PreparedPicture], Encoded]
 
@@ -86,8 +88,8 @@ def encode(
     hashes = component_hashes(located, places.own / "hashes.json")
     device = set_up(settings.compute).device
     with all_or_nothing(places.out):
-        moments = _run(_moments(pictures, settings, places, device, hashes), places, report)
-        texts = _run(_texts(pictures, settings, places, device, hashes), places, report)
+        works = _works(pictures, settings, places, device, hashes)
+        moments, texts = (_run(work, places, report) for work in works)
         images = tuple(
             _example(picture, moments[picture.pixels], texts[picture.caption])
             for picture in pictures
@@ -106,39 +108,35 @@ def encode(
         )
 
 
-def _moments(
+def _works(
     pictures: Sequence[PreparedPicture],
     settings: Settings,
     places: Places,
     device: torch.device,
     hashes: Mapping[str, str],
-) -> Work:
-    precision = settings.encode.vae_precision
-    return Work(
+) -> tuple[Work, Work]:
+    """What the VAE encodes, and what the text encoders do."""
+    base, root, precision = settings.base, places.root, settings.encode.vae_precision
+    known = _cache_key(settings, device)
+    moments = Work(
         kind="moments",
         what="pictures",
         items=_each_once((picture.pixels, picture) for picture in pictures),
-        cache_key=_cache_key(settings, device) | {"vae": hashes["vae"], "precision": precision},
-        load=lambda: load_vae(settings.base, places.root, DTYPES[precision], device),
+        cache_key=known | {"vae": hashes["vae"], "precision": precision},
+        model=f"the VAE of {base.model}",
+        load=lambda: load_vae(base, root, DTYPES[precision], device),
         encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
     )
-
-
-def _texts(
-    pictures: Sequence[PreparedPicture],
-    settings: Settings,
-    places: Places,
-    device: torch.device,
-    hashes: Mapping[str, str],
-) -> Work:
-    return Work(
+    texts = Work(
         kind="text",
         what="captions",
         items=_each_once((picture.caption, picture) for picture in pictures),
-        cache_key=_cache_key(settings, device) | {name: hashes[name] for name in TEXT_PARTS},
-        load=lambda: load_text_encoders(settings.base, places.root, torch.float32, device),
+        cache_key=known | {name: hashes[name] for name in TEXT_PARTS},
+        model=f"the text encoders of {base.model}",
+        load=lambda: load_text_encoders(base, root, torch.float32, device),
         encode=lambda encoders, picture: encode_caption(encoders, picture.caption, picture.path),
     )
+    return moments, texts
 
 
 def _each_once(items: Iterable[tuple[str, PreparedPicture]]) -> dict[str, PreparedPicture]:
@@ -187,7 +185,8 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
         else:
             keep(source, known)
     if new:
-        model = work.load()
+        with report.loading(work.model):
+            model = work.load()
         with report.bar(f"encode {work.what}", len(work.items), len(written)) as bar:
             for source in new:
                 encoded = work.encode(model, work.items[source])

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from lora_recipes.encode.reuse import Encoded
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 
 
 def read_picture(path: Path) -> Tensor:
@@ -62,14 +62,12 @@ def encode_file(vae: AutoencoderKL, path: Path, name: str) -> Encoded:
     mean_CHW, std_CHW = encode_picture(vae, picture_CHW)
     if not (mean_CHW.isfinite().all() and std_CHW.isfinite().all()):
         half = vae.dtype == torch.float16
-        raise UserError(
-            Problem(
-                where=name,
-                what="the VAE gives NaN or infinity for this picture",
-                fix="set encode.vae_precision to fp32, or base.vae to a VAE made for fp16 "
-                "(madebyollin/sdxl-vae-fp16-fix)"
-                if half
-                else "the VAE's weights are damaged; fetch base.model or base.vae again",
-            )
+        raise UserError.of(
+            where=name,
+            what="the VAE gives NaN or infinity for this picture",
+            fix="set encode.vae_precision to fp32, or base.vae to a VAE made for fp16 "
+            "(madebyollin/sdxl-vae-fp16-fix)"
+            if half
+            else "the VAE's weights are damaged; fetch base.model or base.vae again",
         )
     return Encoded({"mean": mean_CHW, "std": std_CHW}, {})

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.files import read_bytes, write_text
 from lora_recipes.records import EXACT, read_record
 
@@ -175,7 +175,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _other_file(path: Path, what: str) -> UserError:
-    return UserError(Problem(where=str(path), what=what, fix=_AGAIN))
+    return UserError.of(where=str(path), what=what, fix=_AGAIN)
 
 
 _AGAIN = "run `dvc repro encode`, which writes it anew"

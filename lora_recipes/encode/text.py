@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 from lora_recipes.base.components import TOKENS
 from lora_recipes.base.load import TextEncoders
 from lora_recipes.encode.reuse import Encoded
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 
 
 @torch.no_grad()
@@ -57,12 +57,10 @@ def encode_caption(encoders: TextEncoders, caption: str, name: str) -> Encoded:
     """
     tokens_LD, pooled_P = embed(encoders, caption)
     if not (tokens_LD.isfinite().all() and pooled_P.isfinite().all()):
-        raise UserError(
-            Problem(
-                where=name,
-                what="the text encoders give NaN or infinity for its caption",
-                fix="their weights are damaged; fetch base.model again",
-            )
+        raise UserError.of(
+            where=name,
+            what="the text encoders give NaN or infinity for its caption",
+            fix="their weights are damaged; fetch base.model again",
         )
     number, cut = max(count(encoders.tokenizer, caption), count(encoders.tokenizer_2, caption))
     notes = {"tokens": str(number), "cut": cut}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.printable import line
 from lora_recipes.tensors import Entry, Header, read_header
 
@@ -49,14 +49,11 @@ def _array(path: Path, name: str, entry: Entry, data: memoryview) -> Array:
     elif entry.dtype in _EIGHT_BITS:
         values = _eight_bits(*_EIGHT_BITS[entry.dtype])[np.frombuffer(raw, "u1")]
     else:
-        raise UserError(
-            Problem(
-                where=str(path),
-                what=f"tensor {line(name)} has the type {line(entry.dtype)}, "
-                "which is not known here",
-                allowed=", ".join([*_PLAIN, "BF16", *_EIGHT_BITS]),
-                fix="convert the file to float32 with the tool that wrote it",
-            )
+        raise UserError.of(
+            where=str(path),
+            what=f"tensor {line(name)} has the type {line(entry.dtype)}, which is not known here",
+            allowed=", ".join([*_PLAIN, "BF16", *_EIGHT_BITS]),
+            fix="convert the file to float32 with the tool that wrote it",
         )
     return values.reshape(entry.shape)
 

@@ -36,8 +36,6 @@ from lora_recipes.formats.matrix import (
 )
 from lora_recipes.formats.scale import NONE, Scales
 
-__all__ = ["Delta", "alpha", "delta", "distance", "norm", "rank", "scale"]
-
 
 def rank(module: Module, arrays: Mapping[str, Array]) -> int | None:
     """The rank of a module's factors; None where its matrices are whole."""

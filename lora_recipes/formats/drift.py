@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from lora_recipes.formats.arrays import Array, read_arrays
-from lora_recipes.formats.delta import delta, distance, scale
+from lora_recipes.formats.delta import delta, scale
 from lora_recipes.formats.layout import Module, layout
-from lora_recipes.formats.matrix import Matrix, TooLargeError
+from lora_recipes.formats.matrix import Matrix, TooLargeError, distance
 from lora_recipes.formats.scale import NONE, Scales, read_scales
-from lora_recipes.printable import line
-from lora_recipes.text import aligned, first_few
+from lora_recipes.printable import finite, line
+from lora_recipes.text import aligned, counted, first_few
 
 SHOWN = 5
 """Modules in the table: the worst."""
@@ -86,7 +86,7 @@ class Drift:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a number that is not finite becomes its name, "inf" or "nan"."""
-        found: dict[str, Any] = plain(asdict(self))
+        found: dict[str, Any] = finite(asdict(self))
         return found
 
     def table(self) -> str:
@@ -95,7 +95,7 @@ class Drift:
             return "the tensors are equal, number by number"
         partly = self.only_before or self.only_after or self.reshaped
         both = " that both have in the same shape" if partly else ""
-        but = f", without {_modules_of(len(self.untold))}" if self.untold else ""
+        but = f", without {counted(len(self.untold), 'module')}" if self.untold else ""
         numbers = (
             f"{self.differs:,} of {self.of:,} numbers{both} differ, by {self.max_abs:.3g} at most; "
             f"relative L2 {self.relative_l2:.3g}"
@@ -113,7 +113,9 @@ class Drift:
         if len(self.modules) > SHOWN:
             lines.append(f"  … and {len(self.modules) - SHOWN} more modules")
         for old, new, count in self.scales[:SHOWN]:
-            lines.append(f"scale (alpha / rank): {old:.4g} → {new:.4g} in {_modules_of(count)}")
+            lines.append(
+                f"scale (alpha / rank): {old:.4g} → {new:.4g} in {counted(count, 'module')}"
+            )
         for title, names in (
             ("differ too, by what ΔW does not tell", self.untold),
             ("only in the first", self.only_before),
@@ -239,16 +241,12 @@ def _is_untold(
         if module is None
         else [
             *(n for role, n in module.tensors.items() if formless or role in _NOT_IN_DELTA),
-            *module.strangers,
+            *module.unknown,
         ]
         for module, _, _ in sides
     ]
     (one, two), (before, after) = names, (arrays for _, _, arrays in sides)
     return one != two or not all(np.array_equal(before[name], after[name]) for name in one)
-
-
-def _modules_of(count: int) -> str:
-    return f"{count:,} module" + ("" if count == 1 else "s")
 
 
 def _wide(values: Array) -> Array:
@@ -268,14 +266,3 @@ def _ratio(part: Any, whole: Any) -> float:
     if part == 0:
         return 0.0
     return float(part) / float(whole) if whole != 0 else float("inf")
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: tuples as lists, numbers that are not finite by their names."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value

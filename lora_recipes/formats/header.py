@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lora_recipes.tree import flat
+from lora_recipes.tree import flat, is_deeper
 
 OURS = "lora_recipes."
 
@@ -156,21 +156,7 @@ def parsed(text: str) -> Any:
         found = json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
     except (ValueError, RecursionError):
         return text
-    return found if _depth(found) <= DEEPEST else text
-
-
-def _depth(value: Any) -> int:
-    """How many lists and objects stand inside one another; no more than `DEEPEST` are looked at."""
-    level, inside = 0, [value]
-    while inside and level <= DEEPEST:
-        inside = [
-            item
-            for one in inside
-            if isinstance(one, (dict, list))
-            for item in (one.values() if isinstance(one, dict) else one)
-        ]
-        level += 1
-    return level
+    return text if is_deeper(found, DEEPEST) else found
 
 
 def remaining(

@@ -12,13 +12,13 @@ import numpy as np
 
 from lora_recipes.formats.arrays import Array, read_arrays
 from lora_recipes.formats.delta import alpha, norm, rank
-from lora_recipes.formats.drift import plain
 from lora_recipes.formats.hashes import FileHashes, file_hashes
 from lora_recipes.formats.header import HeaderAnswer, recipe_of, stated
-from lora_recipes.formats.layout import INCOMPLETE, NOT_STATED, Layout, Module, layout
+from lora_recipes.formats.layout import NOT_STATED, Layout, Module, layout
 from lora_recipes.formats.matrix import TooLargeError
-from lora_recipes.formats.methods import ELSEWHERE, UNKNOWN
+from lora_recipes.formats.methods import ELSEWHERE, INCOMPLETE, UNKNOWN
 from lora_recipes.formats.scale import Scales, read_scales
+from lora_recipes.printable import finite
 from lora_recipes.tensors import Header
 
 BOFT_AXES = 4
@@ -125,7 +125,7 @@ class Inspection:
                 for question, answer in self.stated.items()
             },
         }
-        found: dict[str, Any] = plain(values)
+        found: dict[str, Any] = finite(values)
         return found
 
 

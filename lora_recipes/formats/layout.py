@@ -22,9 +22,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lora_recipes.formats.methods import INCOMPLETE, NAMED, method
-
-__all__ = ["INCOMPLETE", "KINDS", "NOT_STATED", "Layout", "Module", "layout"]
+from lora_recipes.formats.methods import NAMED, method
 
 NOT_STATED = "not stated"
 """What the tool says of everything that a file leaves open."""
@@ -154,13 +152,13 @@ class Module:
     tensors: Mapping[str, str]
     """Tensor's name by role: down, up, mid, alpha, m, scalar, diff, diff_b, hada_…, lokr_…."""
 
-    strangers: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     """Tensors under its name whose role is not known."""
 
     @property
     def method(self) -> str:
         """LoRA, LoCon, LoHa, LoKr or full; or what is there of one that is not whole."""
-        return method(frozenset(self.tensors), bool(self.strangers))
+        return method(frozenset(self.tensors), bool(self.unknown))
 
     @property
     def has_magnitudes(self) -> bool:

@@ -55,14 +55,14 @@ ELSEWHERE = frozenset(NAMED.values())
 """Methods that are known by name alone."""
 
 
-def method(roles: frozenset[str], strangers: bool) -> str:
+def method(roles: frozenset[str], unknown: bool) -> str:
     """The method of a module: LoRA, LoCon, LoHa, LoKr, full, norm, or one of `ELSEWHERE`.
 
     Args:
         roles: of its tensors.
-        strangers: whether tensors stand under its name whose role is not known.
+        unknown: whether tensors stand under its name whose role is not known.
     """
     if named := roles & NAMED.keys():
         return min(NAMED[role] for role in named)
     whole = (name for name, needed in METHODS if needed <= roles)
-    return next(whole, UNKNOWN if strangers else INCOMPLETE)
+    return next(whole, UNKNOWN if unknown else INCOMPLETE)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from typing import Any
 
 from lora_recipes.formats.header import parsed
 from lora_recipes.formats.layout import Module
+from lora_recipes.formats.patterns import Pattern, is_number, read_pattern
 
 FIELD = "lora_adapter_metadata"
 CONFIG = "adapter_config.json"
@@ -46,17 +46,6 @@ _COMPONENTS = {
 }
 """diffusers' name of the model by the part that a module's name tells."""
 
-_NAME = re.compile(r"(\^?)([\w.\-]+)\$?")
-_GLOB = re.compile(r"(\^?)([\w.\-*]+)\$?")
-_CHOICE = re.compile(r"\(([\w.\-*|]+)\)")
-
-MOST_GLOBS = 100
-"""Patterns with `.*` or `(a|b)` in one list. Whole regular expressions, which peft takes, are not
-tried: a stranger's could run for ever."""
-
-MOST_DOTS = 32
-"""In a name of a pattern."""
-
 
 @dataclass(frozen=True)
 class Stated:
@@ -74,48 +63,6 @@ class Stated:
         """The scale of a module of this rank; the configuration's own rank where it has none."""
         size = rank or self.rank
         return self.alpha / (math.sqrt(size) if self.root else size)
-
-
-@dataclass(frozen=True)
-class Glob:
-    """A pattern with `.*` in it: the pieces between, in order."""
-
-    pieces: tuple[str, ...]
-    anchored: bool
-    """Whether it has to begin where the path begins, not behind any dot."""
-
-    def fits(self, path: str) -> bool:
-        """Whether the path, or an end of it that begins behind a dot, is like this."""
-        first, *others = self.pieces
-        if not others:
-            return path == first or (not self.anchored and path.endswith(f".{first}"))
-        if path.startswith(first):
-            place = len(first)
-        elif not self.anchored and (found := path.find(f".{first}")) >= 0:
-            place = found + 1 + len(first)
-        else:
-            return False
-        for piece in others[:-1]:
-            if (found := path.find(piece, place)) < 0:
-                return False
-            place = found + len(piece)
-        return path.endswith(others[-1]) and place <= len(path) - len(others[-1])
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """Values of some modules, by the end of their names."""
-
-    names: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    """Place in the list and value by name, `^` before a name that is whole."""
-
-    globs: tuple[tuple[int, Glob, float], ...] = ()
-
-    def of(self, path: str) -> float | None:
-        """The value of the first entry that a module's path ends in, as peft looks for it."""
-        found = [self.names[end] for end in _ends(path) if end in self.names] if self.names else []
-        found += [(place, value) for place, glob, value in self.globs if glob.fits(path)]
-        return min(found)[1] if found else None
 
 
 @dataclass(frozen=True)
@@ -228,62 +175,11 @@ def _configuration(
     if alpha is None and rank is None and "target_modules" not in values:
         return None
     alpha, rank = (DEFAULT if value is None else value for value in (alpha, rank))
-    if not _is_number(alpha) or not _is_number(rank) or rank < 1:
+    if not is_number(alpha) or not is_number(rank) or rank < 1:
         trouble.append(f"{source}: alpha and r are not numbers that can be used")
         return None
-    patterns = [_pattern(values, key, source, trouble) for key in ("alpha_pattern", "rank_pattern")]
+    patterns = [
+        read_pattern(values, key, source, trouble) for key in ("alpha_pattern", "rank_pattern")
+    ]
     root = bool(values.get("use_rslora"))
     return Configuration(source, float(alpha), int(rank), root, *patterns)
-
-
-def _pattern(values: Mapping[str, Any], key: str, source: str, trouble: list[str]) -> Pattern:
-    entries = values.get(key)
-    names: dict[str, tuple[int, float]] = {}
-    globs: list[tuple[int, Glob, float]] = []
-    for place, (name, value) in enumerate(entries.items() if isinstance(entries, dict) else ()):
-        ways = _globs(name.replace(r"\.", "."))
-        if not _is_number(value) or (key == "rank_pattern" and value < 1):
-            trouble.append(f"{source}: {key} of {name} is not a number that can be used")
-        elif found := _NAME.fullmatch(name.replace(r"\.", ".")):
-            names.setdefault(found[1] + found[2], (place, float(value)))
-        elif ways and len(globs) + len(ways) <= MOST_GLOBS:
-            globs += [(place, glob, float(value)) for glob in ways]
-        else:
-            trouble.append(f"{source}: {key} of {name} cannot be matched here")
-    return Pattern(names, tuple(globs))
-
-
-def _globs(name: str) -> list[Glob]:
-    """The globs that a regular expression of names, `.*` and `(a|b)` stands for; else none."""
-    ways = [name]
-    while choice := _CHOICE.search(ways[0]):
-        ways = [
-            way.replace(choice[0], option, 1) for way in ways for option in choice[1].split("|")
-        ]
-        if len(ways) > MOST_GLOBS:
-            return []
-    found = [_GLOB.fullmatch(way) for way in ways]
-    if not all(one and "*" not in one[2].replace(".*", "") for one in found):
-        return []
-    return [Glob(tuple(one[2].split(".*")), one[1] == "^") for one in found if one]
-
-
-def _ends(path: str) -> Iterator[str]:
-    """A path, and its ends that begin behind a dot; `^` before the whole one too."""
-    yield path
-    yield f"^{path}"
-    place = len(path)
-    for _ in range(MOST_DOTS):
-        place = path.rfind(".", 0, place)
-        if place < 0:
-            return
-        yield path[place + 1 :]
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False

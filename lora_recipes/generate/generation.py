@@ -66,9 +66,10 @@ def embed(
     An empty negative prompt is SDXL's zeros where the base asks for that. The text encoders are
     loaded for it, and given up.
     """
-    encoders = load_text_encoders(
-        generation.base, generation.root, torch.float32, generation.device
-    )
+    with report.loading(f"the text encoders of {generation.base.model}"):
+        encoders = load_text_encoders(
+            generation.base, generation.root, torch.float32, generation.device
+        )
     pipe = _pipeline(generation, **vars(encoders))
     names = ["prompt_embeds", "negative_prompt_embeds"]
     names += [f"{sign}pooled_prompt_embeds" for sign in ("", "negative_")]

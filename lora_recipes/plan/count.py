@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lora_recipes.dataset.find import READ, folder_repeats, role_of
+from lora_recipes.dataset.find import READ, UNREAD, folder_repeats, role_of
 from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.dataset.walk import walk
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -19,13 +19,13 @@ def repeats_by_name(folder: Path, dataset: Dataset) -> list[int] | None:
 
     Returns:
         None where the folder is not there (not fetched yet). No file is opened, so what the
-        dataset stage would refuse is counted here.
+        dataset stage would refuse, such as HEIC that is yet to be converted, is counted here.
     """
     if not folder.is_dir():
         return None
     named = [
         folder_repeats(path)
         for path, file in walk(folder, "", [])
-        if file.suffix.lower() in READ and role_of(path, dataset) == TRAIN
+        if file.suffix.lower() in READ | UNREAD and role_of(path, dataset) == TRAIN
     ]
     return [found[0] if found else 1 for found in named]

@@ -16,7 +16,7 @@ steps wait for their launches, large ones for their memory."""
 FAR = 4.0
 """Scaled by more than this, twice `ROUGHLY` is allowed for."""
 
-MINUTE, HOUR = 60, 3600
+MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,13 @@ def duration(shape: Shape, steps: int, measured: Sequence[Measured]) -> Duration
 def spoken(seconds: float) -> str:
     """A time as one says it.
 
-    >>> spoken(154), spoken(3.2), spoken(7700)
-    ('2 min 30 s', '3 s', '2 h 10 min')
+    >>> spoken(154), spoken(3.2), spoken(7700), spoken(300_000)
+    ('2 min 30 s', '3 s', '2 h 10 min', '3 days')
     """
+    if seconds >= 2 * DAY:
+        return f"{round(seconds / DAY)} days"
+    if seconds >= 10 * HOUR:
+        return f"{round(seconds / HOUR)} h"
     if seconds < MINUTE:
         return f"{max(1, round(seconds))} s"
     if seconds < 10 * MINUTE:

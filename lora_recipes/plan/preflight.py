@@ -5,22 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lora_recipes.dataset.build import glance
 from lora_recipes.dataset.decode import pixels_in
-from lora_recipes.dataset.examine import not_read, unseen
-from lora_recipes.dataset.find import find, shown, with_home
-from lora_recipes.dataset.geometry import Size
+from lora_recipes.dataset.examine import unseen
+from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
+from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
+from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.text import counted
 
 A_MOMENT = 25_000_000
 """Pixels that are decoded for a plan: about 0.1 s."""
+
+GLANCED = (
+    "only their names, headers and captions were looked at. Not looked at: damage behind the "
+    "header, pictures that are there twice, and whether the data are as pinned; `lora-recipes pin` "
+    "does"
+)
 
 
 @dataclass(frozen=True)
@@ -33,29 +42,34 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
+    sure: bool = True
+    """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
+
 
 def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     """Look at the data as dataset and prepare would, if that takes no more than a moment.
 
-    What was looked at before is remembered. If too much is new, only names are looked at.
+    What was looked at before is remembered. If too much is new, headers and captions are looked at.
     """
     folder = data_folder(root)
+    if problem := missing_folder(root):
+        return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
-    if repeats is None:
-        return Preflight(None, problems=_not_here(folder))
     report = Quiet()
     problems: list[Problem] = []
+    glanced = False
     try:
-        images = find(folder, dataset).images
-        new = unseen(images, facts_file(root))
-        if sum(pixels_in(entry.file) for entry in new) > A_MOMENT:
-            report.warn(f"{len(new)} pictures are new; what is in them, `dvc repro` will tell")
-            problems += not_read(folder, images)
+        new = unseen(find(folder, dataset).images, facts_file(root))
+        glanced = sum(pixels_in(entry.file) for entry in new) > A_MOMENT
+        if glanced:
+            sizes, problems = glance(folder, dataset, report)
+            problems += size_problems(sizes, prepare, report)
+            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}")
         else:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems)
+    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
 
 
 def full_check(
@@ -73,19 +87,6 @@ def full_check(
         too = size_problems(sizes, prepare, Quiet())
         raise UserError([*error.problems, *too]) from error
     return manifest, size_problems(sizes, prepare, report)
-
-
-def _not_here(folder: Path) -> list[Problem]:
-    """A folder that DVC keeps can be fetched; any other one is a mistake."""
-    if folder.with_name(folder.name + ".dvc").is_file():
-        return []
-    return [
-        Problem(
-            where="params.yaml",
-            what=f"data = {shown(folder)}: there is no such folder",
-            fix=with_home(folder) or "name the folder that holds your pictures",
-        )
-    ]
 
 
 def _problems(

@@ -12,6 +12,7 @@ from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
+from lora_recipes.plan.speed import counted as counted_time
 from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.counts import Counts, count, window
 from lora_recipes.recipe.length import problems_for_images
@@ -61,6 +62,9 @@ class Plan:
     duration: Duration | None
     """None where the length or the device's speed is not known."""
 
+    sure: bool = True
+    """Whether the pictures are known to be those that will be trained on."""
+
     def __str__(self) -> str:
         return "\n".join(aligned(self.rows()))
 
@@ -68,12 +72,12 @@ class Plan:
         """What is known, by name."""
         mib = self.file_bytes / 2**20
         rows = [
-            *_length_rows(self.length, self.train),
+            *_length_rows(self.length, self.train, self.sure),
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
         if self.length is not None:
-            unknown = f"not known: no run of it yet on {self.device.name}, and no figures for it"
+            unknown = "not known: no run of this model yet, and no figures for it"
             rows.append(("time", str(self.duration or unknown)))
             rows.append(("learning rate", curve(self.length.counts.steps, self.train)))
         return rows
@@ -94,6 +98,7 @@ def make_plan(
     root: Path = Path(),
     *,
     device: Device | None = None,
+    sure: bool = True,
 ) -> Plan:
     """Count what a training will take.
 
@@ -103,6 +108,7 @@ def make_plan(
             mostly 1; None where the data folder is not here.
         root: the project's folder, to look into a local base model's config and at earlier runs.
         device: what it would run on; by default what is found on this machine.
+        sure: whether all pictures were looked at, and none is refused.
 
     Raises:
         UserError: the recipe does not fit so few images.
@@ -125,6 +131,7 @@ def make_plan(
         memory=estimate(recipe, weights),
         device=device,
         duration=_duration(resolved, length, device, root),
+        sure=sure,
     )
 
 
@@ -144,7 +151,9 @@ def _duration(
         root,
         runtime.processes * runtime.nodes,
     )
-    return duration(shape, length.counts.steps, [*own_runs(root), *table()])
+    steps = length.counts.steps
+    known = duration(shape, steps, [*own_runs(root), *table()])
+    return known or counted_time(shape, steps, device)
 
 
 def curve(steps: int, train: Train) -> str:
@@ -173,7 +182,7 @@ def _length(repeats: Sequence[int] | None, train: Train) -> Length | None:
     )
 
 
-def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
+def _length_rows(length: Length | None, train: Train, sure: bool) -> list[tuple[str, str]]:
     if length is None:
         known = f"{train.steps} steps" if train.steps != "auto" else "not known"
         return [("length", f"{known}; the data folder is not here, so no images were counted")]
@@ -185,7 +194,11 @@ def _length_rows(length: Length | None, train: Train) -> list[tuple[str, str]]:
             f"{counted(length.pictures, 'image')}{folders} × {counted(train.repeats, 'repeat')} × "
             f"{counted(length.counts.epochs, 'epoch')} = {length.counts.samples}",
         ),
-        ("steps", f"{length.counts.steps} optimizer steps of {window(train)} samples"),
+        (
+            "steps",
+            f"{length.counts.steps} optimizer steps of {window(train)} samples"
+            + ("" if sure else ", if the pictures are all right and stay as many"),
+        ),
     ]
     if length.snapshots:
         kept = ", ".join(map(str, length.snapshots))

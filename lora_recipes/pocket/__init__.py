@@ -1,8 +1,6 @@
-"""The pocket: a miniature SDXL, pretrained on pictures that `world` draws, shipped with it.
+"""The pocket: a miniature SDXL, shipped with the package.
 
-`world` draws the captioned pictures, `judge` says what a picture shows, `evaluate` and `prove`
-hold the demo against what was promised. The weights in `MODEL_DIR` were trained by the
-repository's `pocket_training`. Importing any of it loads no torch.
+How its weights were made, and how the demo is judged, is `pocket_training/` in the repository.
 """
 
 from pathlib import Path

@@ -11,7 +11,7 @@ import ast
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +19,48 @@ from lora_recipes.errors import UserError
 from lora_recipes.files import read_bytes, write_text
 from lora_recipes.hashing import digest, sha256_bytes, sha256_file
 from lora_recipes.pipeline import HASHED
-from lora_recipes.provenance.statements import statements
+from lora_recipes.provenance.messages import WORDS
+from lora_recipes.provenance.statements import marks, statements
+from lora_recipes.provenance.wording import Words, words
 
 BYTE_FREE = (
+    "command.py",
     "console.py",
     "errors.py",
+    "machine.py",
     "pipeline.py",
+    "recipe/kept.py",
     "recipe/length.py",
+    "recipe/missing_folder.py",
     "recipe/params.py",
     "recipe/processes.py",
     "recipe/sections",
     "recipe/yaml_hints.py",
     "reporting.py",
+    "train/fast/sources.py",
+    "train/telling.py",
 )
 """Modules and folders that no stage's hash covers, nor what they alone import.
 
-They speak to the user (console, errors, reporting, yaml_hints), refuse and change nothing (length,
-processes), read `runtime`, whose settings change no byte (params), declare keys whose values stand
-in resolved.yaml (sections), or say what dvc.yaml says (pipeline). `tests/provenance/test_code.py`
-holds each of them to that.
+They speak to the user (command, console, errors, kept, reporting, yaml_hints), refuse or foretell
+and change nothing (length, machine, missing_folder, processes), read `runtime`, whose settings
+change no byte (params), declare keys whose values stand in resolved.yaml (sections), say what
+dvc.yaml says (pipeline), name libraries whose versions are tracked by themselves (sources), or tell
+how a run was (telling). Nor does a module of `messages.WORDS` count where only messages use it.
+`tests/provenance/test_code.py` holds each of them to that.
 """
 
 COUNTS = "recipe/sections/section.py"
-"""What lies in such a folder and counts all the same: what the markers on keys mean."""
+"""What lies in such a folder and counts all the same: what the marks on keys mean."""
+
+DECLARED, HEADER, HEADER_MARK = "recipe/sections", "adapter/metadata.py", "HeaderField"
+"""Where keys are declared; the module that writes of them what has such a mark into a header. For a
+stage that reaches it, the marks count."""
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
-_PARSER = [sha256_file(Path(__file__).with_name(name)) for name in ("code.py", "statements.py")]
+_READERS = ("code.py", "messages.py", "statements.py", "syntax.py", "wording.py")
+_PARSER = [sha256_file(Path(__file__).with_name(name)) for name in _READERS]
 """What was parsed by other code than this counts as unknown."""
 
 
@@ -61,6 +76,9 @@ class ModuleFacts:
 
     data: list[str]
     """The data files and folders beside it that it names in a text."""
+
+    marks: str
+    """Hash of the keys that it declares to be fields of an adapter's header."""
 
 
 class Sources:
@@ -79,22 +97,41 @@ class Sources:
         self._old = self._read()
         self._known: dict[str, dict[str, Any]] = {}
         self._facts: dict[Path, ModuleFacts] = {}
+        self._beside: dict[Path, dict[str, list[Path]]] = {}
+        self._named: dict[str, list[Path]] = {}
 
     def of(self, file: Path) -> ModuleFacts:
         """What a module does and imports."""
         if file not in self._facts:
             content = file.read_bytes()
             module = _module_name(self.package, file)
-            beside = sorted(_data(file.parent))
+            beside = sorted(self.beside(file.parent))
             key = digest([_PARSER, module, beside, sha256_bytes(content)])
             facts = _checked(self._old.get(key))
             if facts is None:
                 tree = ast.parse(content, file.name)
-                imports = sorted(set(_imported_names(tree, module)))
-                facts = ModuleFacts(digest(statements(tree)), imports, _named(tree, beside))
+                found = words(tree)
+                facts = ModuleFacts(
+                    statements=digest(statements(tree, found)),
+                    imports=sorted(set(_imported_names(tree, module, found))),
+                    data=_named(tree, beside),
+                    marks=digest(marks(tree, HEADER_MARK)),
+                )
             self._known[key] = {**asdict(facts), "check": digest(asdict(facts))}
             self._facts[file] = facts
         return self._facts[file]
+
+    def beside(self, folder: Path) -> dict[str, list[Path]]:
+        """The data files and folders in a package folder: each name with its files."""
+        if folder not in self._beside:
+            self._beside[folder] = _data(folder)
+        return self._beside[folder]
+
+    def named(self, name: str) -> list[Path]:
+        """The module file of a dotted name and its packages' `__init__` files."""
+        if name not in self._named:
+            self._named[name] = list(_files_of(self.package, name))
+        return self._named[name]
 
     def save(self) -> None:
         """Keep what is known, for the next time."""
@@ -127,6 +164,9 @@ def stage_hashes(package: Path = PACKAGE, known: Path | None = None) -> dict[str
             else sha256_file(file)
             for file in files
         }
+        if package / HEADER in files:
+            declared = sorted((package / DECLARED).glob("*.py"))
+            parts[HEADER_MARK] = digest([sources.of(file).marks for file in declared])
         hashes[stage] = digest(parts)
     sources.save()
     return hashes
@@ -149,7 +189,7 @@ def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
             continue
         modules.add(file)
         for name in sources.of(file).imports:
-            waiting.extend(_files_of(package, name))
+            waiting.extend(sources.named(name))
     data = {path for file in modules for path in _data_of(file, sources)}
     return sorted(modules | data)
 
@@ -157,12 +197,14 @@ def closure(package: Path, entry: Path, sources: Sources) -> list[Path]:
 def unnamed_data(folder: Path, sources: Sources) -> set[str]:
     """The data files and folders in a package folder that no module beside them names."""
     modules = (file for file in folder.glob("*.py"))
-    return set(_data(folder)) - {name for file in modules for name in sources.of(file).data}
+    return set(sources.beside(folder)) - {
+        name for file in modules for name in sources.of(file).data
+    }
 
 
 def _data_of(file: Path, sources: Sources) -> Iterator[Path]:
     """The data files that count with a module."""
-    beside = _data(file.parent)
+    beside = sources.beside(file.parent)
     if not beside:
         return
     for name in {*sources.of(file).data, *unnamed_data(file.parent, sources)}:
@@ -192,7 +234,7 @@ def _named(tree: ast.Module, names: list[str]) -> list[str]:
 def _checked(entry: Any) -> ModuleFacts | None:
     """What is remembered of a module, or None where it is not what was written."""
     try:
-        facts = ModuleFacts(entry["statements"], entry["imports"], entry["data"])
+        facts = ModuleFacts(*(entry[part.name] for part in fields(ModuleFacts)))
         return facts if entry["check"] == digest(asdict(facts)) else None
     except (TypeError, KeyError, ValueError):
         return None
@@ -202,13 +244,19 @@ def _module_name(package: Path, file: Path) -> str:
     return ".".join([package.name, *file.relative_to(package).with_suffix("").parts])
 
 
-def _imported_names(tree: ast.Module, module: str) -> Iterator[str]:
-    """Dotted names that a module imports; of `from a import b` both `a` and `a.b`."""
+def _imported_names(tree: ast.Module, module: str, found: Words) -> Iterator[str]:
+    """Dotted names that a module imports; of `from a import b` both `a` and `a.b`.
+
+    Functions of `WORDS` that it uses in messages only are left out.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
+            bound = {alias.asname or alias.name for alias in node.names}
+            if base in WORDS and found.counting.isdisjoint(bound):
+                continue
             if node.level:
                 parents = module.split(".")[: -node.level]
                 base = ".".join([*parents, *([base] if base else [])])

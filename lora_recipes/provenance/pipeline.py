@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lora_recipes.errors import CannotTell
+from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import FILE as LOCK
 from lora_recipes.provenance.lock import WAY_BACK, read_stages
-from lora_recipes.provenance.processes import ask, git_environment
-from lora_recipes.recipe.interpolate import lookup
+from lora_recipes.provenance.processes import Done, ask, git_environment
+from lora_recipes.recipe.kept import no_git
 from lora_recipes.text import aligned
+from lora_recipes.tree import lookup
 
 DVC_STATUS = """
 import gc, sys
@@ -53,7 +54,7 @@ def stage_plans(root: Path, resolved: dict[str, Any]) -> list[StagePlan]:
         resolved: what `resolve` would write now.
 
     Raises:
-        CannotTell: DVC fails, or another DVC command holds the project.
+        CannotTell: dvc.lock is not whole, DVC fails, or another DVC command holds the project.
     """
     lock = read_stages(root / LOCK, WAY_BACK) if (root / LOCK).exists() else {}
     stages = _stages(root)
@@ -153,12 +154,23 @@ def dvc_status(root: Path, *stages: str) -> dict[str, list[Any]]:
     """
     done = ask([sys.executable, "-P", "-c", DVC_STATUS, *stages], root, git_environment())
     if done.code:
-        held = "lock" in done.first_line or "busy" in done.first_line
-        raise CannotTell.of(
-            what=f"dvc status failed: {done.first_line}",
-            fix="wait for the other DVC command to end"
-            if held
-            else "put right what DVC names, then run this again",
-        )
+        raise CannotTell(no_git(root) or _failure(done))
     status: dict[str, list[Any]] = json.loads(done.out or "{}")
     return status
+
+
+FAILURES = (
+    ("is busy", "wait for that command to end"),
+    ("acquire lock", "wait for the other DVC command to end"),
+    (LOCK, WAY_BACK),
+    ("RWLock-file", "delete .dvc/tmp/rwlock, which a killed DVC left, and run this again"),
+)
+"""What DVC's message holds, and the advice that is right then."""
+
+
+def _failure(done: Done) -> Problem:
+    """DVC's complaint, whole: it names the process that is in the way after the first line."""
+    said = (done.error.strip() or done.out.strip() or "no message").removeprefix("ERROR: ")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    fix = next((fix for sign, fix in FAILURES if sign in said), "run `dvc status` to see more")
+    return Problem(what="dvc status failed: " + "\n  ".join(lines), fix=fix)

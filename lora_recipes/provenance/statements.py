@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import ast
 
-MESSAGES = frozenset({"Problem", "UserError", "CannotTell", "Unreadable", "NotRead", "Unusable"})
-"""Calls whose arguments only the user reads."""
-
-SAYING = frozenset({"say", "warn", "bar"})
-"""A reporter's methods, whose arguments likewise."""
-
-PURE = frozenset(
-    {
-        *("abs", "getattr", "isinstance", "len", "max", "min", "round", "sorted", "str", "sum"),
-        *("list", "map", "repr", "tuple", "type", "zip", "format", "items", "join", "keys"),
-        *("partition", "removeprefix", "removesuffix", "splitlines", "strip", "values"),
-    }
-)
-"""Calls inside such an argument that leave nothing behind. Any other one is kept."""
+from lora_recipes.provenance.messages import PURE, is_message
+from lora_recipes.provenance.syntax import name_of, stands_alone
+from lora_recipes.provenance.wording import Words, words
 
 
-def statements(node: ast.AST) -> list[object]:
+def statements(node: ast.AST, found: Words | None = None) -> list[object]:
     """A syntax tree as nested lists, the same for every Python version that can parse it.
 
     Positions, empty fields (versions differ in them), strings that stand alone (docstrings) and
     the texts of messages are left out.
+
+    Args:
+        node: a module, or a part of one that is looked at alone.
+        found: its `words`, where they are known.
     """
-    if isinstance(node, ast.Call) and _is_message(node):
-        return ["message", statements(node.func), _effects([*node.args, *node.keywords])]
+    return _statements(node, (found or words(node)).texts)
+
+
+def marks(tree: ast.Module, kind: str) -> list[object]:
+    """What is declared with a mark of one kind: `rank: Annotated[int, HeaderField("ss_…")]`."""
+    return [
+        [statements(node.target), *(statements(call) for call in calls)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign)
+        if (
+            calls := [
+                call
+                for call in ast.walk(node)
+                if isinstance(call, ast.Call) and name_of(call.func) == kind
+            ]
+        )
+    ]
+
+
+def _statements(node: ast.AST, texts: frozenset[int]) -> list[object]:
+    if id(node) in texts:
+        return ["text", _effects([node])]
+    if isinstance(node, ast.Call) and is_message(node):
+        called = _statements(node.func, texts)
+        return ["message", called, _effects([*node.args, *node.keywords])]
     if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        return [
-            "raise",
-            statements(_without_texts(node.exc)),
-            node.cause and statements(node.cause),
-        ]
+        cause = node.cause and _statements(node.cause, texts)
+        return ["raise", _statements(_without_texts(node.exc), texts), cause]
     out: list[object] = [type(node).__name__]
     for name, value in ast.iter_fields(node):
         if name in ("ctx", "kind", "type_comment", "type_ignores"):
@@ -41,23 +54,22 @@ def statements(node: ast.AST) -> list[object]:
         if name == "msg" and isinstance(node, ast.Assert):
             continue
         if isinstance(value, list):
-            items = [_value(item) for item in value if not _stands_alone(item)]
+            items = [_value(item, texts) for item in value if not _is_nothing(item, node)]
             if items:
                 out.append([name, items])
         elif value is not None:
-            out.append([name, _value(value)])
+            out.append([name, _value(value, texts)])
     return out
 
 
-def _is_message(call: ast.Call) -> bool:
-    """`Problem(…)`, `report.say(…)`, `self.report.warn(…)`."""
-    if isinstance(call.func, ast.Name):
-        return call.func.id in MESSAGES
-    return (
-        isinstance(call.func, ast.Attribute)
-        and call.func.attr in SAYING
-        and _name(call.func.value) in ("report", "reporter")
-    )
+def _is_nothing(part: object, of: ast.AST) -> bool:
+    """A docstring; or the empty end that Python 3.12 sees in a format like `{x:{size}}`."""
+    empty = isinstance(of, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
+    return empty or stands_alone(part)
+
+
+def _value(value: object, texts: frozenset[int]) -> object:
+    return _statements(value, texts) if isinstance(value, ast.AST) else repr(value)
 
 
 def _effects(nodes: list[ast.AST]) -> list[object]:
@@ -68,10 +80,10 @@ def _effects(nodes: list[ast.AST]) -> list[object]:
     found: list[object] = []
     for node in nodes:
         if isinstance(node, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)):
-            found.append(statements(node))
+            found.append(_statements(node, frozenset()))
             continue
-        if isinstance(node, ast.Call) and _name(node.func) not in PURE:
-            found.append(_name(node.func) or statements(node.func))
+        if isinstance(node, ast.Call) and name_of(node.func) not in PURE:
+            found.append(name_of(node.func) or _statements(node.func, frozenset()))
         found += _effects(list(ast.iter_child_nodes(node)))
     return found
 
@@ -89,22 +101,3 @@ def _is_text(node: ast.expr) -> bool:
     if isinstance(node, ast.JoinedStr):
         return not _effects([node])
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def _name(node: ast.AST) -> str:
-    """The last part of a dotted name: `warn` of `self.report.warn`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
-
-
-def _value(value: object) -> object:
-    return statements(value) if isinstance(value, ast.AST) else repr(value)
-
-
-def _stands_alone(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

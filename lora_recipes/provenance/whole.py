@@ -17,9 +17,9 @@ from lora_recipes.files import read_bytes
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import DAMAGES, MAKE_WHOLE, Lock, contradictions, made_by
 from lora_recipes.provenance.pipeline import differing, dvc_status
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.yamlfile import read
+from lora_recipes.tree import lookup
 
 
 def check_record(root: Path, lock: Lock, names: Iterable[str]) -> None:

@@ -1,10 +1,11 @@
-"""What `lora-recipes explain` says of a key, a section, or everything."""
+"""What the command `explain` says of a key, a section, or everything."""
 
 from __future__ import annotations
 
 import textwrap
 from itertools import groupby
 
+from lora_recipes.command import as_called
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.fields import Key, recipe_keys, runtime_keys, section_texts, show
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
@@ -29,7 +30,7 @@ def explain(name: str | None = None) -> str:
         ours = OTHER_NAMES.get(word.lower(), name)
         leaves = [key for key in keys if key.rpartition(".")[2] == ours]
         near = did_you_mean(
-            name, [*keys, *section_texts()], "`lora-recipes explain` lists all keys"
+            name, [*keys, *section_texts()], f"`{as_called('explain')}` lists all keys"
         )
         raise UserError.of(
             what=f"{name} is not a key",

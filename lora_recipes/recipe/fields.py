@@ -12,17 +12,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
+from lora_recipes.printable import line
 from lora_recipes.recipe.model import HEAD, SECTIONS, Recipe
+from lora_recipes.recipe.sections.kinds import Advised, Allowed, Short
 from lora_recipes.recipe.sections.params import Params
-from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.section import (
-    Advised,
-    Allowed,
     BelongsTo,
     HeaderField,
     Off,
     Section,
-    Short,
     first_of,
     plain_value,
     section_of,
@@ -86,7 +84,7 @@ class Key:
 @functools.cache
 def recipe_keys() -> dict[str, Key]:
     """Every key of a recipe by its dotted name, in the order of the pipeline."""
-    return {key.name: key for key in _keys(Recipe, "")}
+    return _keys(Recipe)
 
 
 @functools.cache
@@ -98,7 +96,7 @@ def runtime_keys() -> dict[str, Key]:
 @functools.cache
 def params_keys() -> dict[str, Key]:
     """What params.yaml holds beside its overrides: `recipe`, `data`, and the keys of `runtime`."""
-    return {key.name: key for key in _keys(Params, "")}
+    return _keys(Params)
 
 
 @functools.cache
@@ -110,13 +108,15 @@ def overridable_keys() -> dict[str, Key]:
 @functools.cache
 def section_texts() -> dict[str, str]:
     """What each section is about, by its dotted name: `train`, `train.adafactor`, …"""
-    return dict(_section_texts(Recipe, "")) | {"runtime": Runtime.__doc__ or ""}
+    found = [*_fields(Recipe), *_fields(Params)]
+    return {name: inner.__doc__ or "" for name, _, inner, _ in found if inner is not None}
 
 
 @functools.cache
 def section_shorts() -> dict[str, str]:
     """The few words beside each section in params.yaml, by its dotted name."""
-    return dict(_section_shorts(Recipe, "")) | dict(_section_shorts(Params, ""))
+    found = [*_fields(Recipe), *_fields(Params)]
+    return {name: _short(info) for name, info, inner, _ in found if inner is not None}
 
 
 @functools.cache
@@ -135,11 +135,12 @@ def every_key() -> dict[str, Key]:
 @functools.cache
 def belongings() -> dict[str, BelongsTo]:
     """What belongs to another key, by the dotted name of the key or sub-section."""
-    return dict(_belongings(Recipe, ""))
+    found = ((name, first_of(info, BelongsTo)) for name, info, _, _ in _fields(Recipe))
+    return {name: owner for name, owner in found if owner is not None}
 
 
 def show(value: Any) -> str:
-    """A value as a user would write it into a recipe; text that looks like more is quoted."""
+    """A value in one line as a user would write it; text that looks like more is quoted."""
     if isinstance(value, str) and len(value) > LONGEST_SHOWN:
         value = f"{value[:40]}… ({len(value):,} letters)"
     if isinstance(value, bool) or value is None:
@@ -150,49 +151,38 @@ def show(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {show(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, str) and (value == "" or _OTHER_THAN_TEXT.fullmatch(value)):
         return f"'{value}'"
-    return str(value)
+    return line(str(value), LONGEST_SHOWN)
 
 
-def _keys(section: type[Section], prefix: str, owners: tuple[BelongsTo, ...] = ()) -> Iterator[Key]:
+_Field = tuple[str, FieldInfo, type[Section] | None, tuple[BelongsTo, ...]]
+"""Dotted name, field, the section that it holds if it does, and what it belongs to."""
+
+
+def _fields(
+    section: type[Section], prefix: str = "", owners: tuple[BelongsTo, ...] = ()
+) -> Iterator[_Field]:
+    """Every key and every sub-section under a section, the outer ones first."""
     for field, info in section.model_fields.items():
-        name = prefix + (info.alias or field)
-        inner = section_of(info)
+        name, inner = prefix + (info.alias or field), section_of(info)
         owner = first_of(info, BelongsTo)
         own = (*owners, owner) if owner else owners
+        yield name, info, inner, own
         if inner is not None:
-            yield from _keys(inner, name + ".", own)
-        else:
-            yield _key(name, info, own)
+            yield from _fields(inner, f"{name}.", own)
 
 
-def _belongings(section: type[Section], prefix: str) -> Iterator[tuple[str, BelongsTo]]:
-    for field, info in section.model_fields.items():
-        inner, owner = section_of(info), first_of(info, BelongsTo)
-        if owner is not None:
-            yield prefix + field, owner
-        if inner is not None:
-            yield from _belongings(inner, f"{prefix}{field}.")
+def _keys(section: type[Section]) -> dict[str, Key]:
+    found = _fields(section)
+    return {name: _key(name, info, own) for name, info, inner, own in found if inner is None}
 
 
-def _section_texts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
-    for field, info in section.model_fields.items():
-        inner = section_of(info)
-        if inner is not None:
-            yield prefix + field, inner.__doc__ or ""
-            yield from _section_texts(inner, f"{prefix}{field}.")
-
-
-def _section_shorts(section: type[Section], prefix: str) -> Iterator[tuple[str, str]]:
-    for field, info in section.model_fields.items():
-        inner, short = section_of(info), first_of(info, Short)
-        if inner is not None:
-            yield prefix + field, short.text if short else ""
-            yield from _section_shorts(inner, f"{prefix}{field}.")
+def _short(info: FieldInfo) -> str:
+    short = first_of(info, Short)
+    return short.text if short else ""
 
 
 def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
     kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-    short = first_of(info, Short)
     return Key(
         name=name,
         default=None if info.is_required() else plain_value(info.default),
@@ -203,7 +193,7 @@ def _key(name: str, info: FieldInfo, owners: tuple[BelongsTo, ...]) -> Key:
         off=first_of(info, Off),
         belongs_to=owners,
         header=tuple(item.name for item in info.metadata if isinstance(item, HeaderField)),
-        short=short.text if short else "",
+        short=_short(info),
         example=next(iter(info.examples or ()), None),
     )
 

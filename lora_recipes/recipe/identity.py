@@ -23,6 +23,7 @@ from lora_recipes.recipe.sections.section import (
     plain_value,
     section_of,
 )
+from lora_recipes.tree import lookup
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -84,7 +85,7 @@ def _present(
     for field, info in section.model_fields.items():
         value = values[field]
         owner, off = _owner(info), first_of(info, Off)
-        if owner is not None and not owner.met_by(_value(every, owner.key)):
+        if owner is not None and not owner.met_by(lookup(every, owner.key.split("."))):
             continue
         if off is not None and is_off(value, off):
             continue
@@ -124,10 +125,3 @@ def _owner(info: FieldInfo) -> BelongsTo | None:
     """What a key as a whole belongs to. One item of a list may; the list is there all the same."""
     owner = first_of(info, BelongsTo)
     return owner if owner and owner.position is None else None
-
-
-def _value(every: Mapping[str, Any], key: str) -> Any:
-    value: Any = every
-    for part in key.split("."):
-        value = value[part]
-    return value

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lora_recipes.recipe.yamlfile import Key, dotted
+from lora_recipes.tree import lookup
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -126,17 +127,6 @@ def _call(interpolation: Any) -> tuple[str, str]:
     found = (parts.get("ResolverNameContext"), parts.get("SequenceContext"))
     name, arguments = (part.getText() if part is not None else "" for part in found)
     return name, arguments
-
-
-def lookup(tree: Any, key: Key) -> Any:
-    """The value at a key, or None where there is none."""
-    for part in key:
-        in_mapping = isinstance(tree, dict) and part in tree
-        in_list = isinstance(tree, (list, tuple)) and isinstance(part, int) and part < len(tree)
-        if not in_mapping and not in_list:
-            return None
-        tree = tree[part]
-    return tree
 
 
 _REMOVED = object()

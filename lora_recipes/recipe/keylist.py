@@ -16,10 +16,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lora_recipes.errors import UserError
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.dump import scalar
 from lora_recipes.recipe.fields import PARAMS_TOP, every_key, keys_under, section_shorts
-from lora_recipes.recipe.interpolate import lookup
-from lora_recipes.recipe.params import FILE
+from lora_recipes.tree import lookup
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def updated(text: str) -> Updated:
     done = edit.done() if edit.changes else text.removeprefix(mark)
     if edit.aliases or not _says_the_same(body, done, edit):
         raise UserError.of(
-            where=FILE,
+            where=PARAMS,
             what="is written in a way that cannot be edited safely",
             allowed="sections as mappings, without aliases",
             fix=f"add what is missing yourself: {', '.join(edit.added)}",

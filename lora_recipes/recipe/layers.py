@@ -6,11 +6,16 @@ from pathlib import Path
 
 from lora_recipes.errors import Place, Problem, UserError
 from lora_recipes.recipe import yamlfile
+from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.yamlfile import Source
+from lora_recipes.text import first_few
 
 FOLDER = "recipes"
 """Where recipes stand, in the project's folder."""
+
+MOST_NAMED = 50
+"""Recipes that a message names."""
 
 
 def recipe_names(root: Path) -> list[str]:
@@ -52,7 +57,7 @@ def chain(root: Path, name: str, where: Place | str = "", asked: str = "") -> li
         parent = source.data.get("extends", "none")
         if not isinstance(parent, str):
             break  # the check of the file's structure says what is wrong
-        where, asked, name = source.where(("extends",)), f"extends = {parent}", parent
+        where, asked, name = source.where(("extends",)), f"extends = {show(parent)}", parent
     return sources
 
 
@@ -70,10 +75,11 @@ def in_file_order(problems: list[Problem], sources: list[Source]) -> list[Proble
 def _read(root: Path, name: str, where: Place | str, asked: str) -> Source:
     known = recipe_names(root)
     if name not in known:
+        own = f"{FOLDER}/{show(name)}.yaml"
         raise UserError.of(
             where=where,
-            what=asked or f"there is no recipe {name}",
-            allowed="one of " + ", ".join(known) if known else f"a file in {FOLDER}/",
-            fix=did_you_mean(name, known, f"choose one of these, or write {FOLDER}/{name}.yaml"),
+            what=asked or f"there is no recipe {show(name)}",
+            allowed="one of " + first_few(known, MOST_NAMED) if known else f"a file in {FOLDER}/",
+            fix=did_you_mean(name, known, f"choose one of these, or write {own}"),
         )
     return yamlfile.read(recipe_path(root, name), f"{FOLDER}/{name}.yaml")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import Place, Problem, UserError
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe import yamlfile
-from lora_recipes.recipe.fields import overridable_keys
+from lora_recipes.recipe.fields import overridable_keys, show
 from lora_recipes.recipe.layers import FOLDER, chain, in_file_order, recipe_path
 from lora_recipes.recipe.merge import Merged, merge, merge_runtime
 from lora_recipes.recipe.model import SECTIONS, Recipe
-from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.rule import Level, Moment
 from lora_recipes.recipe.rules import broken
@@ -110,7 +110,7 @@ def resolve(root: Path, *, strict: bool = False) -> Resolved:
     recipe = checked.data["recipe"]
     where = checked.source.where(("recipe",))
     try:
-        own = _recipe_layers(chain(root, recipe, where, f"recipe = {recipe}"))
+        own = _recipe_layers(chain(root, recipe, where, f"recipe = {show(recipe)}"))
     except UserError as error:
         problems += [*_problems_of_overrides(checked), *error.problems]
         raise UserError(in_file_order(problems, sources)) from error

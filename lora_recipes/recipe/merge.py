@@ -7,13 +7,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from lora_recipes.command import as_called
 from lora_recipes.errors import Place, Problem
-from lora_recipes.recipe.fields import every_key, recipe_keys
-from lora_recipes.recipe.interpolate import Unresolved, interpolate, lookup
+from lora_recipes.recipe.fields import every_key, recipe_keys, show
+from lora_recipes.recipe.interpolate import Unresolved, interpolate
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.releases import nested
 from lora_recipes.recipe.structure import Checked
-from lora_recipes.recipe.yamlfile import Key, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, dotted, dotted_in_line, names_only
+from lora_recipes.tree import lookup
 
 REFERENCE = re.compile(r"(?<!\\)\$\{\s*([\w.]+)\s*\}")
 """`${section.key}`, not escaped."""
@@ -85,7 +87,7 @@ def _defaults() -> dict[str, Any]:
 def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
     match = REFERENCE.search(unresolved.text)
     error = str(unresolved.error)
-    fix = "name a key that exists, as `lora-recipes explain` lists them"
+    fix = f"name a key that exists, as `{as_called('explain')}` lists them"
     if "Recursi" in error:
         fix = "give one of the keys a value of its own; they refer to one another"
     elif "Environment variable" in error:
@@ -94,7 +96,7 @@ def _problem(unresolved: Unresolved, where: Place | None) -> Problem:
         fix = did_you_mean(match.group(1), every_key(), fix)
     return Problem(
         where=where or "",
-        what=f"{dotted(unresolved.key)} = {unresolved.text} cannot be resolved",
+        what=f"{dotted_in_line(unresolved.key)} = {show(unresolved.text)} cannot be resolved",
         allowed="${section.key} for another key's value",
         fix=fix,
     )

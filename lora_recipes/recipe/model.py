@@ -10,10 +10,11 @@ from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
+from lora_recipes.recipe.sections.kinds import Allowed, Name, Short
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
-from lora_recipes.recipe.sections.section import Allowed, Name, Section, Short
+from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
 
 RecipeName = Annotated[

@@ -7,14 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lora_recipes.command import as_called
 from lora_recipes.errors import UserError
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.interpolate import interpolate
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.yamlfile import Source, read
-
-FILE = PARAMS
-"""Which recipe, which data, and the user's overrides; in the project's folder."""
 
 
 def runtime(root: Path) -> Runtime:
@@ -23,7 +21,7 @@ def runtime(root: Path) -> Runtime:
     Raises:
         UserError: params.yaml is missing, or `validate` would find a mistake in the section.
     """
-    source = read(root / FILE, FILE)
+    source = read(root / PARAMS, PARAMS)
     values, unresolved = interpolate(source.data, ("runtime",))
     given: Any = values.get("runtime") or {}
     try:
@@ -38,5 +36,5 @@ def _mistake(source: Source) -> UserError:
     return UserError.of(
         where=source.where(("runtime",)),
         what="runtime holds a mistake",
-        fix="run `lora-recipes validate`, which names it",
+        fix=f"run `{as_called('validate')}`, which names it",
     )

@@ -11,9 +11,9 @@ from ruamel.yaml.error import YAMLError
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import write_bytes
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe import yamlfile
 from lora_recipes.recipe.layers import chain, recipe_path
-from lora_recipes.recipe.params import FILE as PARAMS
 
 HASH = re.compile(r"sha256:[0-9a-f]{64}")
 

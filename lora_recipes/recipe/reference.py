@@ -38,10 +38,10 @@ A recipe is a file `recipes/<name>.yaml`; keys that it leaves out have their def
 keys, but for the first five, can be overridden in `params.yaml`, where `null` means "the recipe's
 own". `none` is a value itself: `trigger: none` takes the recipe's trigger away, `trigger: null`
 keeps it. Outside the *allowed* values a recipe is refused; outside the *advised* ones it is warned
-about (`lora-recipes validate --strict`: refused). `lora-recipes explain <key>` prints what stands
-here. Keys can take values from others: `alpha: ${lora.rank}`. At its *off* value a key changes
-nothing, and no file mentions it; *header* names the fields of the adapter's file that other tools
-read.
+about (`python -m lora_recipes validate --strict`: refused). `python -m lora_recipes explain <key>`
+prints what stands here. Keys can take values from others: `alpha: ${lora.rank}`. At its *off*
+value a key changes nothing, and no file mentions it; *header* names the fields of the adapter's
+file that other tools read.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Finding, rule
@@ -36,7 +37,7 @@ def prompts_need_their_trigger(recipe: Recipe, root: Path) -> Iterator[Finding]:
             "the word for your subject, where sample.prompts hold {trigger}",
             "write, for example, `trigger: zwk` under dataset: in params.yaml, or give prompts "
             "without {trigger} under sample: there",
-            f" beside sample.prompts with {{trigger}}, such as `{prompts[0]}`",
+            f" beside sample.prompts with {{trigger}}, such as `{show(prompts[0])}`",
         )
 
 
@@ -56,7 +57,7 @@ def heldout_and_control_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
 def _odd_braces(key: str, text: str, position: int | None) -> Iterator[Finding]:
     odd = [name for name in placeholders(text) if name not in PLACEHOLDERS]
     if odd:
-        names = ", ".join(f"{{{name}}}" for name in odd)
+        names = ", ".join(f"{{{show(name)}}}" for name in odd)
         yield Finding(
             key,
             "{trigger} and {class_word}",

@@ -24,7 +24,7 @@ from lora_recipes.recipe.interpolate import (
 )
 from lora_recipes.recipe.model import HEAD
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted
+from lora_recipes.recipe.yamlfile import Key, Source, describe, dotted, dotted_in_line
 
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _OF_THIS_MACHINE = re.compile(r"\$\{[^}]*\b(oc\.env|runtime\.)")
@@ -67,7 +67,7 @@ def _checked(source: Source, keys: dict[str, Known], *, nulls: bool) -> Checked:
             known = None if "." in name else keys.get(dotted(key))
             if value is None and nulls and (known or children):
                 continue
-            told = _told(dotted(key), value, known, children)
+            told = _told(dotted_in_line(key), value, known, children)
             if told is not None:
                 what, allowed, fix = told
                 checked.bad.add(dotted(key))
@@ -156,7 +156,7 @@ def _head_problems(source: Source, name: str) -> Iterator[Problem]:
         small = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "mine"
         yield Problem(
             where=source.where(()),
-            what=f"the recipe is called {name}",
+            what=f"the recipe is called {show(name)}",
             allowed=recipe_keys()["name"].allowed,
             fix=f"rename the file to {small}.yaml, and write `name: {small}`",
         )

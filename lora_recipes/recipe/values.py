@@ -22,12 +22,12 @@ from lora_recipes.recipe.fields import (
     show,
 )
 from lora_recipes.recipe.fields import Key as Known
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.model import HEAD, Recipe
 from lora_recipes.recipe.near import OTHER_NAMES, did_you_mean
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.yaml_hints import spaced
-from lora_recipes.recipe.yamlfile import Key, describe, dotted, names_only
+from lora_recipes.recipe.yamlfile import Key, describe, dotted, dotted_in_line, names_only
+from lora_recipes.tree import lookup
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -121,16 +121,17 @@ def _is_int(part: object) -> bool:
 
 def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
     """What, allowed and fix of a wrong value."""
-    name = dotted(key)
+    name = dotted_in_line(key)
     if isinstance(value, dict) and _takes_texts(known):
         return f"{name} = {show(value)} is a mapping", known.allowed, _quoted(value)
     if isinstance(value, dict):
         return f"{name} is a mapping", known.allowed, "write one value after the colon"
     if value is None and not _is_int(key[-1]):
         return f"{name} is missing", known.allowed, _fix(known, value, raw)
-    if isinstance(raw, str) and "${oc." in raw:  # what the environment holds is not for the screen
-        return f"{name} = {raw}, which is {describe(value)} here", known.allowed, _of_env(raw)
-    source = f" (from {raw})" if isinstance(raw, str) and raw != value and "${" in raw else ""
+    if key[0] == "runtime" and isinstance(raw, str) and "${" in raw:
+        # it may come from the environment, through other keys too: that is not for the screen
+        return f"{name} = {show(raw)}, which is {describe(value)} here", known.allowed, _of_env(raw)
+    source = f" (from {show(raw)})" if isinstance(raw, str) and raw != value and "${" in raw else ""
     fix = _as_list(known, key, value) or _fix(known, value, raw)
     return f"{name} = {show(value)}{source}", known.allowed, fix
 
@@ -152,7 +153,7 @@ def _other_key(key: Key, beside: tuple[str, ...]) -> tuple[str, str, str]:
         fix = "remove the line; each recipe says its own"
     else:
         fix = did_you_mean(name, beside, "remove the line")
-    return f"{dotted(key)} is not a key", "one of " + ", ".join(beside), fix
+    return f"{dotted_in_line(key)} is not a key", "one of " + ", ".join(beside), fix
 
 
 def _fix(known: Known, value: Any, raw: Any) -> str:
@@ -206,6 +207,8 @@ def _quoted(value: dict[str, Any]) -> str:
 
 
 def _of_env(raw: str) -> str:
+    if "oc.env" not in raw:
+        return "name a key whose value is allowed here, or write the value itself"
     if "oc.decode" in raw:
         return "give the environment variable a value that is allowed"
     return "write ${oc.decode:${oc.env:NAME}}, which makes a number of the text"

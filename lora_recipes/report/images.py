@@ -45,9 +45,9 @@ def embed(path: Path, longest: int) -> Embedded:
 
 def _embed(data: bytes, longest: int) -> Embedded:
     with Image.open(io.BytesIO(data)) as image:
+        small = image.convert("RGB")
         if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
             return Embedded(_uri("png", data), *image.size)
-        small = image.convert("RGB")
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)

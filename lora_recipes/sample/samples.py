@@ -18,7 +18,7 @@ from torch import Tensor
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base.compute import free_memory
 from lora_recipes.base.load import load_unet, load_vae
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.generate.generation import (
     Embeddings,
     Generation,
@@ -56,11 +56,14 @@ def generate_samples(
     free_memory()
     latents = _all_latents(images, embedded, generation, lora, adapters, report)
     free_memory()
-    vae = load_vae(generation.base, generation.root, torch.float32, generation.device)
-    for image in images:
-        with _named(image):
-            decoded = decode(vae, latents[image])
-        yield image, decoded
+    with report.loading(f"the VAE of {generation.base.model}"):
+        vae = load_vae(generation.base, generation.root, torch.float32, generation.device)
+    with report.bar("decode images", len(images)) as bar:
+        for image in images:
+            with _named(image):
+                decoded = decode(vae, latents[image])
+            yield image, decoded
+            bar.advance()
 
 
 def _all_latents(  # noqa: PLR0917
@@ -72,21 +75,22 @@ def _all_latents(  # noqa: PLR0917
     report: Reporter,
 ) -> dict[SampleImage, Tensor]:
     """The finished latents of every image, adapter by adapter, so that each loads once."""
-    unet = load_unet(generation.base, generation.root, generation.dtype, generation.device)
+    with report.loading(f"the UNet of {generation.base.model}"):
+        unet = load_unet(generation.base, generation.root, generation.dtype, generation.device)
     adapted = Adapted({"unet": unet})
     adapted.inject(lora, seed=0)
     latents: dict[SampleImage, Tensor] = {}
     by_adapter = sorted(images, key=lambda image: (image.adapted, image.adapter))  # the base first
     loaded = ""
-    with report.bar("generate images", len(images) * generation.steps) as bar:
+    with report.bar("generate images", len(images)) as bar:
+        one_step = partial(bar.advance, 1 / generation.steps)
         for image in by_adapter:
             if image.adapted and image.adapter != loaded:
                 switch_to(adapted, adapters[image.adapter], image.strength)
                 loaded = image.adapter
-            advance = partial(bar.advance, image=f"{len(latents) + 1}/{len(images)}")
             with adapted.enabled(image.adapted), _named(image):
                 latents[image] = denoise(
-                    generation, unet, embedded[image.prompt], image.seed, advance
+                    generation, unet, embedded[image.prompt], image.seed, one_step
                 )
     return latents
 
@@ -112,11 +116,9 @@ def _named(image: SampleImage) -> Iterator[None]:
     try:
         yield
     except NotFiniteError as error:
-        raise UserError(
-            Problem(
-                what=f'image {image.file} ("{image.prompt}") holds values that are not finite',
-                fix="lower sample.strength, or train with a lower train.learning_rate"
-                if image.adapted
-                else "check the base model's files, or set compute.precision: fp32",
-            )
+        raise UserError.of(
+            what=f'image {image.file} ("{image.prompt}") holds values that are not finite',
+            fix="lower sample.strength, or train with a lower train.learning_rate"
+            if image.adapted
+            else "check the base model's files, or set compute.precision: fp32",
         ) from error

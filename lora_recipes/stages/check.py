@@ -8,6 +8,8 @@ from pathlib import Path
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, remove_temporaries
 from lora_recipes.pipeline import USE_THE_BASE
+from lora_recipes.recipe.data_folder import data_folder
+from lora_recipes.recipe.kept import unkept
 from lora_recipes.recipe.resolved import read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
@@ -18,7 +20,9 @@ OWN_WRITTEN_TO = (".", "encoded/*", "pictures", "runs", "checkpoints/*", "checkp
 
 
 def before(stage: str, root: Path, report: Reporter) -> None:
-    """Clear up, say which packages differ from the lock, and stop if the base is another one now.
+    """Clear up, and stop if the base is another one now.
+
+    What differs from requirements.lock, and data that no commit will hold, are told.
 
     Raises:
         UserError: the base model's files changed since resolve wrote their hash.
@@ -31,6 +35,8 @@ def before(stage: str, root: Path, report: Reporter) -> None:
     if lock.is_file():
         for line in differing(lock):
             report.warn(f"{line}: outputs may differ from the locked environment's")
+    if stage == "dataset" and (problem := unkept(root, data_folder(root))):
+        report.warn(str(problem))
     if stage in USE_THE_BASE:
         check_base(root)
 

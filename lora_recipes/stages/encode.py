@@ -21,7 +21,7 @@ def run(root: Path, report: Reporter) -> None:
     Raises:
         UserError: as `lora_recipes.encode.build.encode`; no output is left then.
     """
-    with large_libraries():
+    with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.encode.build import Places, Settings, encode
         from lora_recipes.encode.pictures import read_pictures
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from lora_recipes.files import write_text
+from lora_recipes.pipeline import FIGURES, PAGE
 from lora_recipes.report.figures import metrics, readings
 from lora_recipes.report.inputs import read
 from lora_recipes.report.page import page
@@ -21,8 +22,8 @@ def run(root: Path, report: Reporter) -> None:
     inputs = read(root)
     text = page(inputs)
     figures = json.dumps(metrics(inputs), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    write_text(root / "out" / "report" / "index.html", text)
-    write_text(root / "out" / "report.json", figures)
+    write_text(root / PAGE / "index.html", text)
+    write_text(root / FIGURES, figures)
     report.say("verdict: " + "; ".join(reading.short for reading in readings(inputs)))
-    report.say("page: out/report/index.html")
+    report.say(f"page: {PAGE}/index.html")
     report.say("keep it: git add -A && git commit")

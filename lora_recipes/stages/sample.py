@@ -49,14 +49,15 @@ def run(root: Path, report: Reporter) -> None:
 
     with fresh_folder(root / SAMPLES) as folder:
         if images:
-            generation = _generation(root, sample, image_size(sample, prepare.resolution))
+            size = image_size(sample, prepare.resolution)
+            generation = _generation(root, sample, size, report)
             _generate(folder, images, generation, lora, adapters, report)
         write_index(folder, images)
     report.say(f"{len(images)} images in {SAMPLES}")
 
 
-def _generation(root: Path, sample: Sample, size: tuple[int, int]) -> Generation:
-    with large_libraries():
+def _generation(root: Path, sample: Sample, size: tuple[int, int], report: Reporter) -> Generation:
+    with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.generate.generation import Generation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,9 +12,9 @@ from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
+from lora_recipes.pipeline import PARAMS, RECORD
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
-from lora_recipes.recipe.params import FILE as PARAMS
 from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
 from lora_recipes.recipe.resolved import read_section, read_value
@@ -28,6 +29,7 @@ from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.stopping import Stopped
 
 if TYPE_CHECKING:
     from lightning import Fabric
@@ -78,12 +80,14 @@ def run(root: Path, report: Reporter) -> None:
     index, stream = _plan(encoded, recipe.train)
     world = _world(root, recipe.train)
 
-    with large_libraries():
+    with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.train.checkpoints import Checkpoints, checkpoints_folder
         from lora_recipes.train.distributed.group import LostProcess, own_device
         from lora_recipes.train.identity import environment, fingerprint
-        from lora_recipes.train.results import all_or_nothing, write_outputs, write_run
+        from lora_recipes.train.results import all_or_nothing, write_outputs
+        from lora_recipes.train.telling import write_run
+        from lora_recipes.train.validation import change
 
     setup = set_up(recipe.compute)
     setup = replace(setup, device=own_device(world, setup.device))
@@ -95,12 +99,17 @@ def run(root: Path, report: Reporter) -> None:
             _train(root, recipe, index, stream, setup, checkpoints, world, Quiet())
         except LostProcess as error:
             raise SystemExit(1) from error  # the main process says what there is to say
+        except Stopped:
+            pass  # no failure of this process: the main one, which may still write, would be killed
         return
     with checkpoints.locked(), all_or_nothing(root / "out"):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
-        unseen = {role: _of_role(index, role) for role in NEVER_TRAINED}
+        pictures = {role: _of_role(index, role) for role in NEVER_TRAINED}
+        unseen = {role: images for role, images in pictures.items() if images}
         write_outputs(root / "out", job, outcome, unseen, around)
         checkpoints.clear()
+    if unseen:
+        report.say(change(json.loads((root / RECORD).read_text("utf-8"))))
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
     about = {"settings": present(recipe.sections()), "device_name": around["device"]}
     write_run(run_record, job, outcome, about, report)
@@ -198,7 +207,8 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.train.objective import Objective, Pretraining
 
     schedule = read_facts(locate(recipe.base, root)).schedule
-    unet = load_unet(recipe.base, root, setup.dtype, setup.device)
+    with checkpoints.report.loading(f"the UNet of {recipe.base.model}"):
+        unet = load_unet(recipe.base, root, setup.dtype, setup.device)
     adapted = Adapted({"unet": unet})
     adapted.inject(recipe.lora, recipe.train.seed)
     enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)

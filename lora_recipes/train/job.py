@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,18 +67,3 @@ class Outcome:
     """What this process took for its steps."""
     peak_bytes: int | None
     """The largest memory: the device's tensors, or on a CPU the whole process."""
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Bytes: the most that tensors took on the device, or on a CPU the whole process.
-
-    None on Windows, whose Python cannot tell.
-    """
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, else KiB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,18 +11,20 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lora_recipes.reporting import Bar, Reporter
+from lora_recipes.stopping import Asked, Stopped, when_asked
 from lora_recipes.train.data.batches import Batch, load
 from lora_recipes.train.data.rank_schedule import RankSchedule
-from lora_recipes.train.distributed.group import add_up, from_first, or_lost
+from lora_recipes.train.distributed.group import add_up, from_first, largest, or_lost
 from lora_recipes.train.distributed.ordered_sum import OrderedSum
 from lora_recipes.train.fast.speed_up import speed_up
 from lora_recipes.train.fast.stack_views import StackViews
-from lora_recipes.train.job import Job, Outcome, peak_memory
+from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.module import Denoising
 from lora_recipes.train.optim.loss_scaling import LossScaling
 from lora_recipes.train.optim.optimizers import build_optimizer, build_schedule
 from lora_recipes.train.record import StepRecord, check_finite
 from lora_recipes.train.same_form import difference
+from lora_recipes.train.telling import peak_memory
 
 
 def fit(job: Job, report: Reporter) -> Outcome:
@@ -29,6 +32,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
 
     Raises:
         UserError: a loss, a gradient or a weight is not finite, or the disk is full.
+        Stopped: somebody asked for it; what was trained is in a checkpoint.
     """
     stream, schedule = job.stream, RankSchedule(job.stream, job.world.size, job.world.rank)
     if job.device.type == "cuda":
@@ -40,18 +44,22 @@ def fit(job: Job, report: Reporter) -> Outcome:
     if resumed_at:
         report.say(f"resuming after step {resumed_at} of {stream.steps}")
 
-    with report.bar("train", stream.steps, resumed_at) as bar:
-        progress = Progress(job, bar, resumed_at)
+    with when_asked() as asked, report.bar("train", stream.steps, resumed_at) as bar:
+        progress = Progress(job, bar, report, resumed_at)
         first = resumed_at * stream.accumulation
         for batch in load(job.pictures, schedule, first, job.runtime.workers):
             training.micro_batch(batch)
+            progress.answer(asked)
             step = schedule.ended_step(batch.number)
             if step is None:
                 continue
             training.update(step)
+            stops = training.stops(step + 1, asked)
             if job.world.is_main_process:
                 training.tell(step + 1, progress)
-                training.keep(step + 1)
+                training.keep(step + 1, stops)
+            if stops:
+                raise Stopped(stops, step + 1, stream.steps)
 
     training.views.release()
     return Outcome(
@@ -86,6 +94,7 @@ class Training:
         """What is trained, by name; of the frozen base nothing."""
         several = job.world.size > 1
         self.sum = OrderedSum([p for _, p in trained], job.world.size) if several else None
+        self.agree_every = from_first(lambda: job.runtime.log_every)  # machines may differ in it
 
     def micro_batch(self, batch: Batch) -> None:
         """Add one batch's gradient, and with it those of the other processes' batches."""
@@ -118,18 +127,36 @@ class Training:
         for rate in self.rates:
             rate["scheduler"].step()
 
+    def stops(self, done: int, asked: Asked) -> int:
+        """The signal that asks to stop after this step, or 0; the same on all processes.
+
+        Several have to wait for each other to know: they look only where the figures are due.
+        """
+        if self.job.world.size == 1:
+            return asked.number
+        due = done % self.agree_every == 0
+        return largest(asked.number, self.job.device) if due else 0
+
     def tell(self, done: int, progress: Progress) -> None:
-        """Look at the device and tell how far the run is, if it is time."""
+        """Count the step; if it is time, look at the device and tell how the run is."""
         steps = self.job.stream.steps
         if done % self.job.runtime.log_every == 0 or done == steps:
             self.record.check()
             progress.tell(done, float(self.record.losses_S[done - 1]))
+        else:
+            progress.count()
 
-    def keep(self, done: int) -> None:
-        """Write a snapshot and a checkpoint, if it is time, after a look at what is written."""
+    def keep(self, done: int, stops: int = 0) -> None:
+        """Write a snapshot and a checkpoint, if it is time, after a look at what is written.
+
+        Args:
+            done: how many steps are.
+            stops: not 0 where this is the last step of this process.
+        """
         job, checkpoints = self.job, self.job.checkpoints
         is_snapshot = done in job.snapshots
-        is_checkpoint = done % job.runtime.checkpoint_every == 0 and done < job.stream.steps
+        is_due = done % job.runtime.checkpoint_every == 0 and done < job.stream.steps
+        is_checkpoint = is_due or bool(stops)
         if is_snapshot or is_checkpoint:
             self.record.check()
         if is_snapshot:  # first: a checkpoint vouches for the snapshots before it
@@ -181,21 +208,33 @@ class Training:
 class Progress:
     """Tells how far the run is, and how fast it was since the last time."""
 
-    def __init__(self, job: Job, bar: Bar, done: int) -> None:
+    def __init__(self, job: Job, bar: Bar, report: Reporter, done: int) -> None:
         """Count from here: a resumed run starts in the middle."""
-        self._job, self._bar = job, bar
+        self.bar, self.report = bar, report
+        self._job = job
         self._told, self._since = done, time.monotonic()
+        self._answered = False
+
+    def answer(self, asked: Asked) -> None:
+        """Say once that the wish to stop was heard."""
+        if asked.number and not self._answered:
+            self._answered = True
+            with suppress(OSError):  # the terminal may be what has gone
+                self.report.say("stopping soon, with a checkpoint; Ctrl-C again stops at once")
+
+    def count(self) -> None:
+        """One more step is done, as far as this process knows without a look at the device."""
+        self.bar.advance()
 
     def tell(self, done: int, loss: float) -> None:
         """So many steps are done; `loss` is the last one's."""
         stream, now = self._job.stream, time.monotonic()
         samples = min(done * stream.window, stream.samples) - self._told * stream.window
         epochs = stream.epoch_of(stream.steps - 1) + 1
-        self._bar.advance(
-            done - self._told,
+        self.bar.advance(
             epoch=f"{stream.epoch_of(done - 1) + 1}/{epochs}",
-            loss=f"{loss:.4f}",
-            learning_rate=f"{self._job.rate(done - 1):.3g}",
-            speed=f"{samples / max(now - self._since, 1e-9):.2f} samples/s",
+            loss=loss,
+            learning_rate=self._job.rate(done - 1),
+            speed=samples / max(now - self._since, 1e-9),
         )
         self._told, self._since = done, now

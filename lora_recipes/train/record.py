@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import Stream, TrainingSample
 
@@ -111,23 +111,19 @@ class StepRecord(torch.nn.Module):
 
     def _overflows(self, step: int) -> UserError:
         images = ", ".join(self.pictures.names(self.stream.step_samples(step)))
-        return UserError(
-            Problem(
-                what=f"the gradients overflowed in {self._longest_overflow} steps in a row, "
-                f"the last of them step {step + 1} of {self.stream.steps}; images: {images}",
-                fix="set compute.precision to bf16 or fp32, or look at the base model's weights",
-            )
+        return UserError.of(
+            what=f"the gradients overflowed in {self._longest_overflow} steps in a row, "
+            f"the last of them step {step + 1} of {self.stream.steps}; images: {images}",
+            fix="set compute.precision to bf16 or fp32, or look at the base model's weights",
         )
 
     def _stop(self, what: str, step: int, samples: list[TrainingSample]) -> UserError:
         images = ", ".join(self.pictures.names(samples))
-        return UserError(
-            Problem(
-                what=f"the {what} is not a finite number at step {step + 1} of "
-                f"{self.stream.steps}; images: {images}",
-                fix="look at these images and at the base model's weights; if both are sound, "
-                "lower train.learning_rate or set compute.precision to fp32",
-            )
+        return UserError.of(
+            what=f"the {what} is not a finite number at step {step + 1} of "
+            f"{self.stream.steps}; images: {images}",
+            fix="look at these images and at the base model's weights; if both are sound, "
+            "lower train.learning_rate or set compute.precision to fp32",
         )
 
 
@@ -139,11 +135,9 @@ def check_finite(weights: Mapping[str, Tensor], step: int) -> None:
     """
     for name, weight in weights.items():
         if not bool(weight.isfinite().all()):
-            raise UserError(
-                Problem(
-                    what=f"{name} is not finite after step {step}",
-                    fix="lower train.learning_rate or set compute.precision to fp32",
-                )
+            raise UserError.of(
+                what=f"{name} is not finite after step {step}",
+                fix="lower train.learning_rate or set compute.precision to fp32",
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,6 @@ from lora_recipes.errors import UserError
 from lora_recipes.files import atomic_file, remove_temporaries, write_text, writing
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
-from lora_recipes.reporting import Reporter
 from lora_recipes.tensors import read_tensors
 from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.validation import base_and_adapter, mean_loss
@@ -103,34 +101,6 @@ def metrics(outcome: Outcome, measured: Mapping[str, Mapping[str, float]]) -> di
         figures |= {f"{role}_loss": loss["adapter"], f"{role}_loss_base": loss["base"]}
     skipped = {"skipped_steps": outcome.skipped} if outcome.skipped else {}
     return {**figures, **skipped, "steps": len(losses)}
-
-
-def write_run(
-    path: Path, job: Job, outcome: Outcome, about: Mapping[str, Any], report: Reporter
-) -> None:
-    """Say and keep what does not repeat: speed, memory, where the run was resumed.
-
-    Args:
-        about: `settings`, the recipe's sections without what is off, and `device_name`. `plan`
-            makes of them what the speed is of.
-    """
-    steps = job.stream.steps - outcome.resumed_at
-    record = {
-        "fingerprint": job.checkpoints.fingerprint,
-        "steps": steps,
-        "resumed_at": outcome.resumed_at,
-        "seconds": round(outcome.seconds, 3),
-        "steps_per_second": round(steps / outcome.seconds, 3),
-        "peak_bytes": outcome.peak_bytes,
-        "device": job.device.type,
-        "processes": job.world.size,
-        **about,
-    }
-    with contextlib.suppress(UserError):  # it is a help for `plan`, no result
-        _write_json(path, record)
-    peak = outcome.peak_bytes
-    memory = "" if peak is None else f", {peak / 2**30:.2f} GiB at most"
-    report.say(f"trained {steps} steps in {outcome.seconds:.0f} s{memory}")
 
 
 def _write_snapshots(folder: Path, job: Job, unseen: Mapping[str, Sequence[Example]]) -> None:

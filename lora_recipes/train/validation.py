@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from lora_recipes.adapter.parts import Adapted
+from lora_recipes.dataset.roles import CONTROL, HELDOUT
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import TrainingSample
 from lora_recipes.train.module import Denoiser, Denoising
@@ -36,6 +40,21 @@ def base_and_adapter(
         with adapted.enabled(on):
             losses[name] = mean_loss(denoiser, plain, pictures, batch_size)
     return losses
+
+
+def change(figures: Mapping[str, Any]) -> str:
+    """What the adapter did to the loss on pictures that were never trained on, in words.
+
+    Args:
+        figures: of train.json: `heldout_loss` and `heldout_loss_base`, and so on.
+    """
+    names = {HELDOUT: "held-out", CONTROL: "control"}
+    changes = []
+    for role, name in names.items():
+        base = figures.get(f"{role}_loss_base")
+        if base:
+            changes.append(f"{name} loss {figures[f'{role}_loss'] / base - 1:+.0%}")
+    return f"against the base alone: {', '.join(changes) or 'no change known'}"
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lora_recipes.formats.delta import delta, distance, norm, rank
+from lora_recipes.formats.delta import delta, norm, rank
 from lora_recipes.formats.layout import layout
+from lora_recipes.formats.matrix import distance
 from tests.adapter.formats import random
 
 R = 4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -302,18 +302,22 @@ def test_a_truncated_file_is_told_by_its_missing_bytes(tmp_path: Path):
 def test_inspect_needs_no_torch_and_little_time(tmp_path: Path):
     path = write(tmp_path / "a.safetensors", *FORMATS["kohya"])
     spent = []
-    for _ in range(3):
-        before = time.monotonic()
+    for _ in range(2):
+        before = os.times()
         done = subprocess.run(
             [sys.executable, "-c", BLOCK_TORCH, "inspect", str(path)],
             capture_output=True,
             text=True,
             check=False,
         )
-        spent.append(time.monotonic() - before)
+        after = os.times()  # of ended children too, whatever else the machine does
+        spent.append(
+            after.children_user + after.children_system
+            - before.children_user - before.children_system
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "sd_xl_base_1.0.safetensors" in done.stdout
-    assert min(spent) < 1.5, "0.35 s of CPU, with room for a busy machine"
+    assert min(spent) < 1, "0.35 s of CPU, with room for a slower machine"
 
 
 def test_inspect_prints_json_that_holds_every_field(tmp_path: Path, capsys):

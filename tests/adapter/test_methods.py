@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lora_recipes.formats import matrix
-from lora_recipes.formats.delta import delta, distance, norm
+from lora_recipes.formats.delta import delta, norm
 from lora_recipes.formats.drift import drift
 from lora_recipes.formats.inspection import Inspection, inspect_adapter
 from lora_recipes.formats.layout import layout
-from lora_recipes.formats.matrix import TooLargeError
+from lora_recipes.formats.matrix import TooLargeError, distance
 from lora_recipes.formats.table import table
 from tests.adapter.formats import lora, random
 from tests.adapter.test_inspect import write

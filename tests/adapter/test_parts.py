@@ -344,14 +344,15 @@ def test_every_part_has_its_own_group_names_streams_and_switch(monkeypatch: pyte
     alone = adapted()
 
     assert [group.name for group in both.groups()] == ["unet", "other"]
-    names = list(both.parameters())
+    weights = both.parameters()
+    names = list(weights)
     assert names[: len(names) // 2] == list(of(alone).parameters()), "another part moves no weight"
     assert all(name.startswith("lora_other_") for name in names[len(names) // 2 :])
-    assert all(torch.equal(both.parameters()[n], w) for n, w in of(alone).parameters().items())
-    downs = [weight for name, weight in both.parameters().items() if "lora_down" in name]
+    assert all(torch.equal(weights[name], own) for name, own in of(alone).parameters().items())
+    downs = [weight for name, weight in weights.items() if "lora_down" in name]
     assert not torch.equal(downs[0], downs[len(downs) // 2])
     with torch.no_grad():
-        for weight in both.parameters().values():
+        for weight in weights.values():
             weight.fill_(0.1)
         with both.enabled(False):
             assert torch.equal(predict(one), predict(two))

@@ -106,8 +106,8 @@ def test_one_swapped_for_the_other_under_a_pin_is_refused_by_sha256(root: Path):
     assert str(caught.value) == (
         f"data/my: the data are {now}, but dataset.manifest pins {pin}\n"
         f'  caption:  a.png: "{ONE.decode()}" -> "{OTHER.decode()}"\n'
-        "  fix:     put the pinned files back (`git checkout`, or your backup), or accept the data "
-        "as they are: `lora-recipes pin`"
+        "  fix:     put the pinned files back from your backup, or accept the data "
+        "as they are: `python -m lora_recipes pin`"
     )
 
 

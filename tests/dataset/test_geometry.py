@@ -12,9 +12,9 @@ from lora_recipes.dataset.geometry import (
     fits,
     is_smaller,
     place,
-    shape,
     target_size,
 )
+from lora_recipes.dataset.size import shape
 
 SIZES = [(1000, 1500), (1500, 1000), (3000, 3001), (4032, 3024), (65, 4000), (1, 1), (832, 1216)]
 TARGETS = [(1024, 1024), (832, 1216), (64, 128)]

@@ -47,7 +47,7 @@ def test_the_hash_leaves_out_where_a_caption_came_from():
 
 
 def test_pictures_of_a_role_keep_their_order():
-    assert make([HELD, B, A]).of_role("train") == (A, B)
+    assert make([HELD, B, A]).images == (HELD, A, B)
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_pins_of_when_control_pictures_were_called_others_hold():
 
     assert first["role"] == "others"
     assert content_hash(fields) == digest({"schema": 1, "images": fields})
-    assert make([A, control, HELD]).of_role("control") == (control,)
+    assert make([A, control, HELD]).images == (HELD, control, A)

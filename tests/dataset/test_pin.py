@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.dataset.pin import accept, check_pin, listing_path, look, read_listing
+from lora_recipes.dataset.pin import (
+    accept,
+    check_pin,
+    drop_listing,
+    listing_path,
+    look,
+    read_listing,
+)
 from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet
 from tests.dataset.pictures import photo, project, put
+from tests.provenance.git import commit, make_repository
 
 TOY = {"trigger": "zwk", "class_word": "toy"}
-PUT_BACK = "put the pinned files back (`git checkout`, or your backup)"
+PUT_BACK = "put the pinned files back from your backup"
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +49,8 @@ def complaint(root: Path, pin: str, **dataset: str) -> list[str]:
     now = look(root, Dataset(**(TOY | dataset)), Quiet()).hash
     first, *lines, fix = str(caught.value).split("\n")
     assert first == f"data/my: the data are {now}, but dataset.manifest pins {pin}"
-    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: `lora-recipes pin`"
+    pin = "`python -m lora_recipes pin`"
+    assert fix == f"  fix:     {PUT_BACK}, or accept the data as they are: {pin}"
     return lines
 
 
@@ -54,8 +63,8 @@ def test_unpinned_data_pass_with_a_warning_that_tells_the_hash(root):
     report = check(root, "unpinned")
     now = look(root, Dataset(**TOY), Quiet()).hash
     assert report.warned == [
-        f"data/my: unpinned data, {now}; `lora-recipes pin` makes sure that a later run gets "
-        "the same"
+        f"data/my: unpinned data, {now}; `python -m lora_recipes pin` makes sure that a later "
+        "run gets the same"
     ]
 
 
@@ -89,15 +98,27 @@ def test_a_changed_caption_is_named_with_both_texts(root, pin):
     assert complaint(root, pin) == ['  caption:  a.png: "a zwk toy" -> "a zwk doll"']
 
 
-def test_another_template_changes_the_captions_that_it_gives(root, pin):
-    assert complaint(root, pin, class_word="doll") == [
-        '  caption:  b.png: "a photo of zwk toy" -> "a photo of zwk doll"',
-        '  caption:  sub/c.png: "a photo of zwk toy" -> "a photo of zwk doll"',
-    ]
+SETTINGS = (
+    "  fix:     accept the data as they are: `python -m lora_recipes pin`; or put dataset.trigger, "
+    "class_word, template, heldout and control, or caption files, back: the pictures are those "
+    "that were pinned"
+)
 
 
-def test_a_changed_role_is_named(root, pin):
-    assert complaint(root, pin, heldout="sub") == ["  role:     sub/c.png: train -> heldout"]
+def test_another_template_or_role_is_to_be_accepted_before_anything_is_put_back(root, pin):
+    for changed, lines in (
+        (
+            {"class_word": "doll"},
+            '  caption:  b.png: "a photo of zwk toy" -> "a photo of zwk doll"\n'
+            '  caption:  sub/c.png: "a photo of zwk toy" -> "a photo of zwk doll"\n',
+        ),
+        ({"heldout": "sub"}, "  role:     sub/c.png: train -> heldout\n"),
+    ):
+        now = look(root, Dataset(**(TOY | changed)), Quiet()).hash
+        with pytest.raises(UserError) as caught:
+            check(root, pin, **changed)
+        head = f"data/my: the data are {now}, but dataset.manifest pins {pin}\n"
+        assert str(caught.value) == head + lines + SETTINGS
 
 
 def test_changed_repeats_are_named(root, pin):
@@ -148,11 +169,33 @@ def test_without_its_listing_a_pin_is_only_a_hash(root, pin, damage):
     ]
 
 
-def test_a_dataset_that_dvc_tracks_is_fetched_back_by_dvc(root, pin):
-    (root / "data" / "my.dvc").write_text("outs: []")
-    (root / "data" / "my" / "b.png").unlink()
-    with pytest.raises(UserError, match="get the pinned files back with `git checkout"):
-        check(root, pin)
+def test_only_what_git_has_is_said_to_come_back_from_git(root, pin):
+    def fix() -> str:
+        with pytest.raises(UserError) as caught:
+            check(root, pin)
+        return str(caught.value).split("\n")[-1].removeprefix("  fix:     ")
+
+    accept_it = ", or accept the data as they are: `python -m lora_recipes pin`"
+    make_repository(root)
+    commit(root, "start")
+    (root / "data/my/b.png").unlink()
+    assert fix() == f"put the pinned files back (`git checkout data/my`, or your backup){accept_it}"
+    put(root, "data/my.dvc", "outs: []")
+    assert fix() == PUT_BACK + accept_it
+    commit(root, "tracked")
+    way = "`git checkout data/my.dvc && dvc checkout data/my.dvc`"
+    assert fix() == f"get the pinned files back with {way}{accept_it}"
+
+
+def test_a_replaced_listing_goes_unless_a_recipe_names_its_pin(root, pin):
+    put(root, "recipes/mine.yaml", f"dataset:\n  manifest: {pin}\n")
+    drop_listing(root, pin)
+    assert listing_path(root, pin).is_file()
+    put(root, "recipes/mine.yaml", "dataset:\n  manifest: unpinned\n")
+    drop_listing(root, "unpinned")
+    drop_listing(root, pin)
+    assert not listing_path(root, pin).exists()
+    drop_listing(root, pin)
 
 
 def test_a_listing_has_one_line_per_picture(root, pin):

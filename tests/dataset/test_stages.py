@@ -90,12 +90,14 @@ def test_captions_roles_and_repeats_are_nothing_to_prepare(root):
     assert (root / "build" / "pictures.json").read_bytes() != before
 
 
-def test_prepare_where_the_data_are_not_here_says_how_to_fetch_them(root):
+def test_dataset_and_prepare_say_that_the_data_are_not_here(root):
     dataset.run(root, Quiet())
     (root / "data" / "my").rename(root / "data" / "away")
     (root / "data" / "my.dvc").write_text("outs: []\n")
-    with pytest.raises(UserError, match=r"there is no such folder\n  fix:     fetch it: `dvc pull"):
+    with pytest.raises(UserError, match=r"data/my: there is no such folder\n  fix:     put your"):
         prepare.run(root, Quiet())
+    with pytest.raises(UserError, match=r"params.yaml:2: data = data/my: the images are not here"):
+        dataset.run(root, Quiet())
 
 
 def test_pictures_are_counted_by_name_and_repeats_without_the_other_roles(root):

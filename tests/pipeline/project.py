@@ -13,6 +13,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from . import warm_dvc
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("lora_recipes", "recipes", "data", "dvc.yaml", "params.yaml", "requirements.lock",
           ".dvcignore", ".gitignore", ".gitattributes")  # fmt: skip
@@ -39,14 +41,13 @@ class Project:
 
     def run(self, *command: str, check: bool = True, **more: str) -> subprocess.CompletedProcess:
         """Run a command in the project."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment(**more),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        around = self.environment(**more)
+        if command[0] == "dvc":
+            done = warm_dvc.run(command[1:], self.root, around)
+        else:
+            done = subprocess.run(
+                command, cwd=self.root, env=around, capture_output=True, text=True, check=False
+            )
         if check and done.returncode:
             raise AssertionError(f"{command} exited {done.returncode}\n{done.stdout}{done.stderr}")
         return done

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
+from pocket_training.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
 
 from .project import REPOSITORY, Project, make_project
 

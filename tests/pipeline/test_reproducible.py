@@ -102,6 +102,7 @@ def test_a_clone_elsewhere_by_somebody_else_gives_every_byte_again(
     facts |= {str(Path.home()), socket.gethostname()}
     secrets = [fact for fact in facts if len(fact) > len("POSIX")]  # a shorter one may be a word
     assert leaks(clone, secrets) == []
+    assert leaks(clone, ["pocket-demo"]), "what does stand there is found"
 
 
 def leaks(project: Project, secrets: list[str]) -> list[tuple[str, str]]:

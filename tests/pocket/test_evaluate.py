@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
-from lora_recipes.pocket.world import Place
+from pocket_training import world
 from pocket_training.demo import draw_subject
+from pocket_training.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
+from pocket_training.world import Pose
 
 
 def samples(folder: Path, learned: bool) -> Path:
@@ -17,7 +17,7 @@ def samples(folder: Path, learned: bool) -> Path:
     for number, (prompt, colour) in enumerate(EVALUATION_PROMPTS):
         for adapter in ("none", "final"):
             if adapter == "final" and learned:
-                image = draw_subject(colour, "plain", Place(0.5, 0.5, 0.25, 0.0))
+                image = draw_subject(colour, "plain", Pose(0.5, 0.5, 0.25, 0.0))
             else:
                 image = world.draw(number)[0]
             file = f"{number}-{adapter}.png"

@@ -8,8 +8,7 @@ import sys
 import pytest
 from PIL import Image, ImageFilter
 
-from lora_recipes.pocket import judge, world
-from pocket_training import demo
+from pocket_training import demo, judge, world
 
 SEEDS = range(20_000_000, 20_000_200)
 
@@ -44,10 +43,10 @@ def test_the_judge_finds_the_subject_in_every_demo_picture_and_in_no_other():
 
 def test_a_body_without_its_core_is_not_the_subject():
     image = Image.new("RGB", (128, 128), world.COLOURS["red"])
-    body = world.mask("circle", world.Place(0.5, 0.5, 0.25), 128)
+    body = world.mask("circle", world.Pose(0.5, 0.5, 0.25), 128)
     image.paste(demo.BODY, (0, 0), body)
     assert not judge.finds_subject(image)
-    image.paste(demo.CORE, (0, 0), world.mask("circle", world.Place(0.5, 0.5, 0.13), 128))
+    image.paste(demo.CORE, (0, 0), world.mask("circle", world.Pose(0.5, 0.5, 0.13), 128))
     assert judge.finds_subject(image)
 
 
@@ -65,6 +64,6 @@ def test_larger_pictures_are_judged_like_small_ones():
 def test_the_pocket_loads_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import lora_recipes.pocket.prove, lora_recipes.pocket.judge, pocket_training.demo"
+        "import pocket_training.prove, pocket_training.judge, pocket_training.demo"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

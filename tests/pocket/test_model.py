@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline
 from transformers import CLIPTokenizer
 
-from lora_recipes.pocket import MODEL_DIR, judge, world
-from pocket_training import build, demo, measure, tokens
+from lora_recipes.pocket import MODEL_DIR
+from pocket_training import build, demo, judge, measure, tokens, train_unet, world
 from pocket_training.train_unet import Data, Pocket, loss_of_step
 from pocket_training.train_vae import to_picture, to_pixels
 
@@ -91,7 +91,8 @@ def test_pretraining_conditions_the_unet_as_the_pipeline_does(pipeline):
         torch.testing.assert_close(seen, expected)
 
 
-def test_a_step_of_pretraining_draws_only_from_its_number():
+def test_a_step_of_pretraining_draws_only_from_its_number(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(train_unet, "BATCH", 4)  # 64 take a minute
     torch.manual_seed(0)
     pocket = Pocket()
     latents, ids = torch.randn(8, 4, 16, 16), torch.randint(0, 800, (8, 77))

@@ -15,8 +15,9 @@ from ruamel.yaml import YAML
 
 from lora_recipes.errors import CannotTell, UserError
 from lora_recipes.hashing import sha256_file
-from lora_recipes.pocket import prove as module
-from lora_recipes.pocket.prove import (
+from lora_recipes.tensors import read_header, read_tensors, write_tensors
+from pocket_training import prove as module
+from pocket_training.prove import (
     ADAPTER,
     DRIFT_BOUND,
     EARLY_BOUND,
@@ -27,7 +28,6 @@ from lora_recipes.pocket.prove import (
     prove,
     renew,
 )
-from lora_recipes.tensors import read_header, read_tensors, write_tensors
 from tests.pocket.test_evaluate import samples
 
 REPOSITORY = Path(__file__).resolve().parents[2]

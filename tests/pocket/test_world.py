@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.evaluate import EVALUATION_PROMPTS
+from pocket_training import world
 from pocket_training.demo import BODY, HELD_OUT, TRAINING, TRIGGER
+from pocket_training.evaluate import EVALUATION_PROMPTS
 
 
 def test_a_seed_always_draws_the_same_picture():

@@ -18,6 +18,7 @@ from lora_recipes.pipeline import stage
 from lora_recipes.provenance.code import (
     BYTE_FREE,
     COUNTS,
+    DECLARED,
     PACKAGE,
     Sources,
     closure,
@@ -134,9 +135,12 @@ RAISED = "raise UserError(Problem(where=str(path), what=f'is {size} long', fix='
     [
         (RAISED, RAISED.replace("is {size} long", "has {size} bytes, not {len(data)}")),
         (RAISED, RAISED.replace("str(path)", "path.name")),
+        ("return UserError.of(fix='a' if one else 'b')", "return UserError.of(fix=', '.join(all))"),
         ("report.say(f'{n} done')", "report.say(f'{n} of {total} are done')"),
         ("self.report.warn('a')", "self.report.warn('b' + name)"),
         ("report.bar('train', 3)", "report.bar('training', total, 3)"),
+        ("with report.loading('a'):\n    f()", "with report.loading(f'b of {name}'):\n    f()"),
+        ("self.bar.advance(loss=loss)", "self.bar.advance(1 / 2, loss=loss, rate=1.0)"),
         ("raise ValueError('no')", "raise ValueError(f'no {name}')"),
         ("assert x, 'no'", "assert x"),
         ("def f():\n    'One.'\n    return 1", "def f():\n    'Other.'\n    return 1"),
@@ -154,17 +158,30 @@ def test_the_wording_of_a_message_is_no_statement(before, after):
         ("report.say(f'{n}')", "report.say(f'{queue.pop()}')"),
         ("report.say(f'{queue.pop()}')", "report.say(f'{queue.popleft()}')"),
         ("Problem(what=shown(path))", "Problem(what=short(path))"),
+        ("UserError.of(what=shown(path))", "UserError.of(what=short(path))"),
+        ("Stream.of(repeats)", "Stream.of(times)"),
         ("raise SystemExit(1)", "raise SystemExit(0)"),
         ("raise ValueError('no')", "raise KeyError('no')"),
         ("raise Stop(step)", "raise Stop(step + 1)"),
         ("assert x, 'no'", "assert y, 'no'"),
         ("say('a')", "say('b')"),
         ("store.warn('a')", "store.warn('b')"),
+        ("stream.advance(1)", "stream.advance(2)"),
+        ("bar.advance(1)", "bar.advance(queue.pop())"),
         ("x = 'a'", "x = 'b'"),
     ],
 )
 def test_what_an_argument_of_a_message_does_and_what_is_no_message_counts(before, after):
     assert statements_of(before) != statements_of(after)
+
+
+def test_an_empty_end_that_one_python_version_sees_in_a_format_is_no_statement():
+    tree = ast.parse("x = f'{a:{size}}'")
+    expected = statements(tree)
+    (inner,) = [node for node in ast.walk(tree) if isinstance(node, ast.FormattedValue)][:1]
+    assert isinstance(inner.format_spec, ast.JoinedStr)
+    inner.format_spec.values.append(ast.Constant(""))
+    assert statements(tree) == expected
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +281,16 @@ MOVES_NOTHING = {
     "the layout of errors": ("errors.py", swap("  fix:     ", "  try:     ")),
     "a reporter": ("reporting.py", lambda text: text + "\nMORE = 1\n"),
     "a hint about YAML": ("recipe/yaml_hints.py", swap("there is a tab", "a tab is there")),
+    "a fix in a table": ("recipe/yamlfile.py", swap("close the quotes", "add the quotes")),
+    "what another file is": ("tensors.py", swap("is a web page", "seems to be a web page")),
+    "what a checkpoint is": ("base/single_file.py", swap("is the SDXL", "must be the SDXL")),
+    "a kind of value in words": ("base/values.py", swap("a whole number", "an integer")),
+    "what a plan says": ("machine.py", swap("finds no", "sees no")),
+    "what a text may hold": ("recipe/sections/kinds.py", swap("64 to 4,096", "64 up to 4,096")),
+    "a bound of all sizes": ("recipe/sections/kinds.py", swap("le=4096", "le=8192")),
+    "another mark on keys": ("recipe/sections/kinds.py", lambda text: text + "\nMORE = 1\n"),
+    "a checked source": ("train/fast/sources.py", swap("LINEAR: {", 'LINEAR: {"0": "1.0", ')),
+    "what a run is said to take": ("train/telling.py", flip),
     "a synonym": ("recipe/near.py", lambda text: text + "\nMORE = 1\n"),
     "a rule": ("recipe/rules_train.py", lambda text: text + "\nMORE = 1\n"),
     "how a command prints": ("console.py", flip),
@@ -276,6 +303,16 @@ def test_what_cannot_move_a_byte_reruns_no_stage(moved, name):
     assert moved(*MOVES_NOTHING[name]) == set()
 
 
+def test_what_turns_numbers_into_words_counts_where_the_words_are_an_output(moved):
+    assert moved("text.py", flip) == {"report"}
+
+
+def test_fields_of_the_header_are_declared_in_the_code_of_training(moved):
+    added = swap('HeaderField("ss_network_dim"),', "")
+    assert moved("recipe/sections/lora.py", added) == {"train"}
+    assert moved("recipe/sections/train.py", swap("ss_unet_lr", "ss_lr")) == {"train"}
+
+
 ONE_OPERATOR = {
     "diffusion/noise.py": {"train"},
     "train/optim/adafactor.py": {"train"},
@@ -283,7 +320,7 @@ ONE_OPERATOR = {
     "adapter/inject.py": {"train", "sample"},
     "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
-    "dataset/geometry.py": {"dataset", "prepare"},
+    "dataset/geometry.py": {"prepare"},
     "dataset/captions.py": {"dataset"},
     "dataset/png.py": {"prepare"},
     "generate/generation.py": {"sample"},
@@ -345,14 +382,53 @@ def test_no_stage_reaches_what_foretells_or_what_reads_recipes():
 
 
 def test_the_sections_hold_declarations_only():
-    """Their values stand in resolved.yaml; what `Off` and `HeaderField` say may never change."""
-    files = set((PACKAGE / "recipe" / "sections").glob("*.py")) - {PACKAGE / COUNTS}
+    """Their values stand in resolved.yaml; what `Off` says may never change."""
+    kinds_of_values = PACKAGE / "recipe/sections/kinds.py"
+    files = set((PACKAGE / DECLARED).glob("*.py")) - {PACKAGE / COUNTS, kinds_of_values}
     assert len(files) > 8
     for file in files:
         for node in ast.parse(file.read_text("utf-8")).body:
             inside = node.body if isinstance(node, ast.ClassDef) else [node]
             kinds = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.Expr)
             assert all(isinstance(item, kinds) for item in inside), f"{file.name}:{node.lineno}"
+
+
+def test_kinds_of_values_are_used_to_declare_keys_and_by_nothing_that_a_stage_runs():
+    for name in STAGES:
+        assert list(imported(name, "lora_recipes.recipe.sections.kinds")) == []
+
+
+def test_what_tells_how_a_run_was_writes_no_output_and_what_it_measures_goes_there_only():
+    users = {file.name for file in reached("train") if "peak_bytes" in text_of(file)}
+    assert users == {"loop.py", "job.py"}  # which put it into the outcome
+    assert {"write_run", "peak_memory"} == set(imported("train", "lora_recipes.train.telling"))
+    tree = ast.parse(text_of(PACKAGE / "train/telling.py"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    answers = {node.name: ast.unparse(node.returns) for node in functions if node.returns}
+    assert answers == {"write_run": "None", "peak_memory": "int | None"}
+    assert text_of(PACKAGE / "train/loop.py").count("peak_memory(") == 1
+    assert "peak_bytes=peak_memory(" in text_of(PACKAGE / "train/loop.py")
+
+
+def test_a_graphics_card_is_looked_for_only_to_refuse():
+    for name in STAGES:
+        assert set(imported(name, "lora_recipes.machine")) <= {"nvidia_card"}
+    tree = ast.parse(text_of(PACKAGE / "base/compute.py"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    (user,) = [node for node in functions if "nvidia_card()" in ast.unparse(node)]
+    assert user.returns is not None
+    assert ast.unparse(user.returns) == "None"
+
+
+def test_the_checked_sources_are_a_table():
+    tree = ast.parse(text_of(PACKAGE / "train/fast/sources.py"))
+    kinds = (ast.Expr, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    assert all(isinstance(node, kinds) for node in tree.body)
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def text_of(file: Path) -> str:
+    return file.read_text("utf-8") if file.suffix == ".py" else ""
 
 
 def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
@@ -370,7 +446,8 @@ def test_what_stages_take_from_the_table_stands_in_their_entry_of_dvc_yaml():
 
 def test_what_refuses_or_speaks_answers_with_words_only():
     words = {"Problem | None", "list[Problem]", "str", "str | None", "Hint | None", "None", "bool"}
-    for file in ("recipe/length.py", "recipe/processes.py", "recipe/yaml_hints.py", "errors.py"):
+    speak = ("length", "processes", "yaml_hints", "missing_folder", "kept")
+    for file in (*(f"recipe/{name}.py" for name in speak), "errors.py", "command.py"):
         tree = ast.parse((PACKAGE / file).read_text("utf-8"))
         functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         assert functions
@@ -386,6 +463,7 @@ def test_a_reporter_gives_nothing_back():
     from lora_recipes.reporting import Bar, Reporter
 
     answers = [Reporter.say, Reporter.warn, Bar.advance]
+    assert Reporter.loading.__annotations__["return"] == "AbstractContextManager[object]"
     assert [function.__annotations__["return"] for function in answers] == ["None"] * 3
 
 
@@ -393,7 +471,7 @@ def test_the_list_of_what_is_left_out_names_what_is_there():
     assert [name for name in BYTE_FREE if not (PACKAGE / name).exists()] == []
     # Of params, stages take `runtime` alone; tests/train/test_resume.py changes each of its keys.
     for name in STAGES:
-        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime", "FILE"}
+        assert set(imported(name, "lora_recipes.recipe.params")) <= {"runtime"}
 
 
 def imported(name: str, module: str) -> Iterator[str]:

@@ -5,8 +5,8 @@ That a real training is given back, and what is refused of one: `tests/pipeline/
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from lora_recipes.cli import main
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.lock import read_lock
 from lora_recipes.provenance.objects import Objects
-from lora_recipes.provenance.processes import DVC
 from lora_recipes.provenance.rerun import check_code
 from lora_recipes.provenance.verdict import Verdict
 from lora_recipes.provenance.verify import Wanted, verify
 from lora_recipes.reporting import Quiet
+from tests.pipeline import warm_dvc
 from tests.provenance.git import commit, git, make_repository
 
 FILES = {
@@ -35,7 +35,8 @@ FILES = {
 
 
 def dvc(root: Path, *arguments: str) -> None:
-    subprocess.run([*DVC, *arguments], cwd=root, check=True, capture_output=True)
+    done = warm_dvc.run(arguments, root, os.environ)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

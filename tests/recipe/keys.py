@@ -38,6 +38,23 @@ OFF = {
 """Frozen: what a missing key means in every adapter, resolved.yaml and lock that was ever written.
 A new key is added here; none may change, and none may go as long as the key is there."""
 
+HEADER = {
+    "lora.rank": ("ss_network_dim",),
+    "lora.alpha": ("ss_network_alpha",),
+    "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
+    "train.learning_rate": ("ss_learning_rate", "ss_unet_lr"),
+    "train.scheduler": ("ss_lr_scheduler",),
+    "train.warmup_steps": ("ss_lr_warmup_steps",),
+    "train.optimizer": ("ss_optimizer",),
+    "train.max_grad_norm": ("ss_max_grad_norm",),
+    "train.snr_gamma": ("ss_min_snr_gamma",),
+    "train.noise_offset": ("ss_noise_offset",),
+    "train.seed": ("ss_seed",),
+    "compute.gradient_checkpointing": ("ss_gradient_checkpointing",),
+}
+"""Which fields of an adapter's header hold a key's value. A change here changes the bytes of every
+adapter with that key, and so retrains; a key that is off has none of them."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,15 +72,19 @@ class Row:
     """What else is set, before and after."""
 
     along: Settings = field(default_factory=dict)
-    """What has to change along, because the key means nothing otherwise."""
+    """What has to be set along with it. The code that reads the key gets it before as well, so
+    that it is not what makes the difference; only a rule of the recipe would refuse it there."""
+
+    refused: str = ""
+    """Of what one of the two is refused with, where the key is a gate."""
 
     @property
     def before(self) -> Settings:
-        return self.beside
+        return self.beside | self.along
 
     @property
     def after(self) -> Settings:
-        return self.beside | self.along | {self.key: self.value}
+        return self.before | {self.key: self.value}
 
 
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
@@ -91,7 +112,8 @@ ROWS = [
     row("base.tokenizer_revision", OTHER_COMMIT, "located",
         beside={"base.model": "pocket", "base.tokenizer": "some/words",
                 "base.tokenizer_revision": COMMIT}),
-    row("dataset.manifest", f"sha256:{'0' * 64}", "pictured", beside=SQUARES),
+    row("dataset.manifest", f"sha256:{'0' * 64}", "pictured", beside=SQUARES,
+        refused="dataset.manifest"),
     row("dataset.trigger", "qqq", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.class_word", "cat", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.template", "{trigger}!", "pictured", "manifest.json", beside=SQUARES),
@@ -99,7 +121,8 @@ ROWS = [
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.crop", "random", "pictured", "images/wide.png.png", beside=SQUARES),
-    row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128}),
+    row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128},
+        refused="prepare.upscale"),
     row("prepare.background", "black", "pictured", "images/clear.png.png", beside=SQUARES),
     row("prepare.seed", 1, "pictured", "images/wide.png.png",
         beside=SQUARES | {"prepare.crop": "random"}),
@@ -109,7 +132,8 @@ ROWS = [
     row("lora.targets", "transformer", "trained", "weights", beside=SMALL),
     row("train.repeats", 2, "trained", "weights", beside=SMALL),
     row("train.epochs", 2, "trained", "weights", beside=SMALL),
-    row("train.steps", 2, "trained", "weights", beside=SMALL, along={"train.epochs": "auto"}),
+    row("train.steps", 2, "trained", "weights",
+        beside=SMALL | {"train.epochs": "auto", "train.steps": 1}),
     row("train.batch_size", 2, "trained", "weights", beside=SMALL),
     row("train.gradient_accumulation", 2, "trained", "weights", beside=SMALL),
     row("train.learning_rate", 0.02, "stepped"),
@@ -138,8 +162,7 @@ ROWS = [
     row("train.noise_offset", 0.1, "trained", "losses", beside=SMALL),
     row("train.snapshots", [0.5], "trained", "snapshots", beside=SMALL),
     row("train.seed", 1, "trained", "losses", beside=SMALL),
-    row("train.adafactor.relative_step", True, "stepped", beside={"train.learning_rate": 0.02},
-        along={"train.learning_rate": "auto"}),
+    row("train.adafactor.relative_step", True, "stepped", along={"train.learning_rate": "auto"}),
     row("train.adafactor.scale_parameter", True, "stepped"),
     row("train.adafactor.warmup_init", True, "stepped", beside=SELF_PACED),
     row("train.adafactor.clip_threshold", 0.5, "stepped"),
@@ -156,7 +179,7 @@ ROWS = [
     row("sample.guidance", 2.0, "sampled"),
     row("sample.strength", 1.5, "sampled"),
     row("sample.size", [64, 64], "sampled"),
-    row("compute.device", "mps", "computed"),
+    row("compute.device", "mps", "computed", refused="compute.device = mps"),
     row("compute.precision", "bf16", "trained", "losses", beside=SMALL),
     row("compute.adapter_precision", "base", "trained", "losses",
         beside=SMALL | {"compute.precision": "bf16"}),
@@ -166,8 +189,8 @@ ROWS = [
         beside=SMALL),
     row("compute.deterministic", False, "computed", "deterministic", beside=CPU),
     row("runtime.workers", 1, "trained", "workers", beside=SMALL),
-    row("runtime.processes", 2, "trained", beside=SMALL),
-    row("runtime.nodes", 2, "trained", beside=SMALL),
+    row("runtime.processes", 2, "shared"),
+    row("runtime.nodes", 2, "shared"),
     row("runtime.checkpoint_every", 1, "trained", "checkpoints", beside=SMALL),
     row("runtime.log_every", 2, "trained", "news", beside=SMALL),
     row("runtime.progress", "off", "told"),

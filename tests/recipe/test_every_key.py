@@ -35,6 +35,7 @@ from lora_recipes.stages import dataset as dataset_stage
 from lora_recipes.stages import prepare as prepare_stage
 from lora_recipes.stages import sample as sample_stage
 from lora_recipes.tensors import read_tensors, write_tensors
+from lora_recipes.train.distributed.ranks import find_world
 from tests.dataset.pictures import files_under, photo, put
 from tests.dataset.pictures import project as data_project
 from tests.encode.conftest import Project as ToEncode
@@ -73,7 +74,10 @@ def located(settings: Settings, root: Path) -> str:
     for file in (root / "other").glob("tokenizer*/tokenizer_config.json"):
         file.write_bytes(file.read_bytes() + b"\n")
     base = Base(**section(settings, "base"))
-    return identity(locate(base, root, download=False), root / "hashes.json")
+    try:
+        return identity(locate(base, root, download=False), root / "hashes.json")
+    except UserError as error:
+        return str(error).replace(str(root), "")
 
 
 def pictured(settings: Settings, root: Path) -> dict[str, str]:
@@ -108,7 +112,7 @@ def stepped(settings: Settings, root: Path) -> list[list[float]]:
 
 
 class Watching(Quiet):
-    """A reporter that keeps how far the bar went, news by news."""
+    """A reporter that keeps at which steps the bar got figures."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,8 +122,12 @@ class Watching(Quiet):
         outer = self
 
         class Noting:
-            def advance(self, count: int = 1, **figures: str) -> None:
-                outer.news.append(count)
+            reached = done
+
+            def advance(self, count: float = 1, **figures: float | str) -> None:
+                self.reached += int(count)
+                if figures:
+                    outer.news.append(self.reached)
 
         return contextlib.nullcontext(Noting())
 
@@ -196,6 +204,13 @@ def sampled(settings: Settings, root: Path) -> dict[str, bytes]:
     return {file.name: np.asarray(Image.open(file)).tobytes() for file in files}
 
 
+def shared(settings: Settings, root: Path) -> tuple[int, int]:
+    """On how many machines a training runs, with how many processes on each."""
+    around = {"NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"}
+    world = find_world(Runtime(**section(settings, "runtime")), around)
+    return world.nodes, world.processes
+
+
 def told(settings: Settings, root: Path) -> str:
     """The reporter that a command takes."""
     make_project(root, runtime=section(settings, "runtime"))
@@ -204,11 +219,17 @@ def told(settings: Settings, root: Path) -> str:
 
 LOOKS: dict[str, Callable[[Settings, Path], Any]] = {
     look.__name__: look
-    for look in (located, pictured, encoded, stepped, trained, computed, sampled, told)
+    for look in (located, pictured, encoded, stepped, trained, computed, sampled, shared, told)
 }
 
 Observe = Callable[[str, Settings], Any]
+
+
 _SEEN: dict[str, Any] = {}
+
+
+class Refused(str):
+    """What settings were refused with."""
 
 
 @pytest.fixture
@@ -232,7 +253,7 @@ def observe(
                 try:
                     _SEEN[known] = LOOKS[name](settings, root)
                 except UserError as error:
-                    _SEEN[known] = str(error).replace(str(root), "")
+                    _SEEN[known] = Refused(str(error))
         return _SEEN[known]
 
     threads = torch.get_num_threads()
@@ -243,6 +264,10 @@ def observe(
 def changes(row: Row, observe: Observe) -> bool:
     """Whether what the row names is another thing after the key was changed."""
     before, after = (observe(row.look, settings) for settings in (row.before, row.after))
+    refused = [text for text in (before, after) if isinstance(text, Refused)]
+    assert len(refused) == bool(row.refused), refused
+    if refused:  # that it was does not yet show that it was for this key
+        return row.refused in refused[0]
     if row.what:
         assert isinstance(before, dict), before
         assert isinstance(after, dict), after
@@ -267,7 +292,7 @@ def test_every_key_has_a_row():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_a_rows_values_are_allowed_and_break_no_rule(row: Row, tmp_path: Path):
-    for settings in (row.before, row.after):
+    for settings in (row.beside, row.after):
         names = {key.partition(".")[0] for key in recipe_keys() if "." in key}
         head = {"schema": 1, "name": "x", "version": 1, "description": "x"}
         recipe = Recipe.model_validate(head | {name: section(settings, name) for name in names})

@@ -73,6 +73,6 @@ def test_nonsense_is_sent_to_the_list():
         """
         qqq is not a key
           allowed: a dotted key, such as lora.rank, or a section, such as lora
-          fix:     `lora-recipes explain` lists all keys
+          fix:     `python -m lora_recipes explain` lists all keys
         """
     )

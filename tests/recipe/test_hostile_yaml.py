@@ -49,6 +49,11 @@ CASES = [
         f"x.yaml:1: 2001-12-14t99:99:99Z cannot be read as a date\n{PLAIN}{REMOVE_TAG}",
     ),
     ("a: !!int x\n", f"x.yaml:1: x cannot be read as a number\n{PLAIN}{REMOVE_TAG}"),
+    ('a: !!int ""\n', f"x.yaml:1: '' cannot be read as a number\n{PLAIN}{REMOVE_TAG}"),
+    (
+        "a:\n" + "- 1\n" * 200_000,
+        "x.yaml: holds more than 10000 values\n  fix:     put the right file there",
+    ),
     ("a: !!float x\n", f"x.yaml:1: x cannot be read as a number\n{PLAIN}{REMOVE_TAG}"),
     ("a: !!bool x\n", f"x.yaml:1: x cannot be read as a bool\n{PLAIN}{REMOVE_TAG}"),
     ("a: " + "9" * 5000, f"x.yaml:1: a number has 5,000 digits\n{DIGITS}"),
@@ -77,6 +82,23 @@ def test_each_is_one_named_error_in_a_recipe_and_in_resolved_yaml(project, writt
     with pytest.raises(UserError) as caught:
         read_value(project.root, "train.seed")
     assert str(caught.value) == told.replace("x.yaml", "resolved.yaml")
+
+
+def test_a_file_too_large_for_a_recipe_is_refused_before_it_is_read(project):
+    path = project.file("x.yaml", "")
+    with path.open("wb") as file:
+        file.truncate(100 * 2**30)  # takes no room
+    assert message(lambda: read(path, "x.yaml")) == (
+        "x.yaml: has more than 1,048,576 bytes, and is no recipe\n"
+        "  fix:     put the right file there"
+    )
+
+
+def test_a_file_that_was_changed_is_read_again(project):
+    path = project.file("x.yaml", "a: 1\n")
+    assert read(path, "x.yaml").data == {"a": 1}
+    project.file("x.yaml", "a: 2\n")
+    assert read(path, "x.yaml").data == {"a": 2}
 
 
 def test_a_wide_file_of_aliases_is_no_cycle(project):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from lora_recipes.hashing import digest
-from lora_recipes.recipe.fields import belongings, every_key, overridable_keys, plain_value
+from lora_recipes.recipe.fields import Key, every_key, overridable_keys, plain_value
 from lora_recipes.recipe.identity import is_off, present, restored
 from lora_recipes.recipe.layers import recipe_names
 from lora_recipes.recipe.load import load_recipe
@@ -19,9 +22,15 @@ from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.sample import Sample
-from lora_recipes.recipe.sections.section import BelongsTo, Off, Section, first_of
+from lora_recipes.recipe.sections.section import (
+    BelongsTo,
+    Off,
+    Section,
+    first_of,
+    section_of,
+)
 from lora_recipes.recipe.sections.train import Train
-from tests.recipe.keys import OFF
+from tests.recipe.keys import HEADER, OFF
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,6 +46,11 @@ def test_off_values_are_frozen():
     }
 
 
+def test_the_fields_of_a_header_are_frozen():
+    now = {name: key.header for name, key in every_key().items()}
+    assert {name: fields for name, fields in now.items() if fields} == HEADER
+
+
 @pytest.mark.parametrize("name", OFF)
 def test_an_off_value_is_allowed(name):
     section, *path = name.split(".")
@@ -50,12 +64,44 @@ def test_an_off_value_is_allowed(name):
     assert made == OFF[name]
 
 
-def test_what_belongs_to_another_key_is_off_by_default_if_it_can_be_off():
-    """Else nobody could tell, of a key that is not there, which of the two it has."""
-    declared = {name: every_key()[name] for name in belongings() if name in every_key()}
-    assert len(declared) > 5
-    for name, key in declared.items():
-        assert key.off is None or is_off(key.default, key.off), name
+def unreadable(keys: Mapping[str, Key], fields: Iterable[FieldInfo]) -> Iterator[str]:
+    """What is declared so that nobody could tell which value a key has that is not there."""
+    for key in keys.values():
+        owners = [owner for owner in key.belongs_to if owner.position is None]
+        if owners and key.off is not None and not is_off(key.default, key.off):
+            yield f"{key.name} belongs to another key and is off, but not by default"
+        for owner in owners:
+            above = keys[owner.key]
+            if above.belongs_to and owner.met_by(above.default):
+                yield f"{key.name} would be there without {owner.key}, which it belongs to"
+    for info in fields:
+        for kind in (BelongsTo, Off):
+            if sum(isinstance(item, kind) for item in info.metadata) > 1:
+                yield f"two declarations of {kind.__name__} on one field"
+
+
+def every_field(section: type[Section]) -> Iterator[FieldInfo]:
+    for info in section.model_fields.values():
+        inner = section_of(info)
+        yield info
+        if inner is not None:
+            yield from every_field(inner)
+
+
+def test_what_is_not_there_has_one_value():
+    assert sum(bool(key.belongs_to) for key in every_key().values()) > 5
+    assert [*unreadable(every_key(), every_field(Recipe))] == []
+
+
+def test_a_declaration_that_could_be_read_in_two_ways_is_found():
+    one = every_key()["train.power"]
+    off_later = replace(one, off=Off(2.0))
+    assert any("not by default" in text for text in unreadable(every_key() | {"x": off_later}, []))
+    chained = replace(one, name="x", belongs_to=(BelongsTo("train.restarts", values=(1,)),))
+    assert any("would be there" in text for text in unreadable(every_key() | {"x": chained}, []))
+    twice = FieldInfo(annotation=int)
+    twice.metadata = [Off(1), Off(2)]
+    assert [*unreadable({}, [twice])] == ["two declarations of Off on one field"]
 
 
 def test_runtime_is_no_part_of_it():

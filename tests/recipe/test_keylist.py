@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from lora_recipes.recipe import reference
 from lora_recipes.recipe.fields import every_key, overridable_keys, runtime_keys
-from lora_recipes.recipe.interpolate import lookup
 from lora_recipes.recipe.keylist import Updated, updated
 from lora_recipes.recipe.yamlfile import read
+from lora_recipes.tree import lookup
 from tests.recipe.conftest import message
 
 ROOT = Path(__file__).parent.parent.parent

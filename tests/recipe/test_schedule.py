@@ -7,7 +7,7 @@ import math
 import pytest
 
 from lora_recipes.recipe.schedule import learning_rate_at, schedule_factor, snapshot_steps
-from lora_recipes.recipe.sections.optimizers import Adafactor
+from lora_recipes.recipe.sections.optimizers import AdafactorSettings
 from lora_recipes.recipe.sections.train import Train
 
 SCHEDULES = [
@@ -57,10 +57,12 @@ def test_the_factor_is_the_part_of_the_peak():
 
 
 def test_an_automatic_rate_is_adafactors_own_step_size():
-    train = Train(learning_rate="auto", adafactor=Adafactor(relative_step=True))
+    train = Train(learning_rate="auto", adafactor=AdafactorSettings(relative_step=True))
     rates = [learning_rate_at(step, 20_000, train) for step in (0, 9_999, 19_999)]
     assert rates == pytest.approx([1e-2, 1e-2, 20_000**-0.5])
-    warm = Train(learning_rate="auto", adafactor=Adafactor(relative_step=True, warmup_init=True))
+    warm = Train(
+        learning_rate="auto", adafactor=AdafactorSettings(relative_step=True, warmup_init=True)
+    )
     assert learning_rate_at(9, 100, warm) == pytest.approx(1e-5)
 
 
@@ -68,7 +70,9 @@ def test_an_automatic_rate_equals_what_transformers_adafactor_uses():
     import torch
     from transformers.optimization import Adafactor as Reference
 
-    train = Train(learning_rate="auto", adafactor=Adafactor(relative_step=True, warmup_init=True))
+    train = Train(
+        learning_rate="auto", adafactor=AdafactorSettings(relative_step=True, warmup_init=True)
+    )
     weight = torch.nn.Parameter(torch.ones(2, 2))
     optimizer = Reference([weight], relative_step=True, scale_parameter=False, warmup_init=True)
     for step in range(6):

@@ -6,11 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from lora_recipes.recipe.fields import overridable_keys, recipe_keys, runtime_keys
+from lora_recipes.recipe.sections.kinds import Advised
 from lora_recipes.recipe.sections.lora import Lora
-from lora_recipes.recipe.sections.optimizers import Adafactor
+from lora_recipes.recipe.sections.optimizers import AdafactorSettings
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
-from lora_recipes.recipe.sections.section import Advised
 from lora_recipes.recipe.sections.train import Train
 
 KEYS = list((recipe_keys() | runtime_keys()).values())
@@ -62,7 +62,7 @@ def test_lists_are_kept_as_tuples_and_written_as_lists():
     prepare = Prepare(resolution=[832, 1216])
     assert prepare.resolution == (832, 1216)
     assert prepare.model_dump(mode="json")["resolution"] == [832, 1216]
-    assert Adafactor(eps=[1e-20, 0.001]).eps == (1e-20, 0.001)
+    assert AdafactorSettings(eps=[1e-20, 0.001]).eps == (1e-20, 0.001)
 
 
 def test_the_advised_range_admits_its_ends_and_what_is_fine_too():

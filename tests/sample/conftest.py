@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.reporting import Quiet
+from lora_recipes.stages.sample import run
 from tests.models import tiny_sdxl
 
 SIZE = (96, 64)
@@ -72,13 +75,33 @@ def adapter_tensors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch
 @pytest.fixture
 def project(tmp_path: Path, adapter_tensors: dict[str, torch.Tensor]) -> Path:
     """A trained project: base model, adapter, one snapshot that is half the adapter."""
-    tiny_sdxl(tmp_path / "model")
-    write_resolved(tmp_path)
+    return _trained(tmp_path, adapter_tensors)
+
+
+@pytest.fixture(scope="session")
+def drawn_once(
+    tmp_path_factory: pytest.TempPathFactory, adapter_tensors: dict[str, torch.Tensor]
+) -> Path:
+    """For copies only: `drawn`."""
+    root = _trained(tmp_path_factory.mktemp("drawn"), adapter_tensors)
+    run(root, Quiet())
+    return root
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, drawn_once: Path) -> Path:
+    """The trained project after its sample stage, which ran once for all tests."""
+    return shutil.copytree(drawn_once, tmp_path, dirs_exist_ok=True)
+
+
+def _trained(root: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    tiny_sdxl(root / "model")
+    write_resolved(root)
     header = build(sections(), "sha256:base", "sha256:data", images=4, steps=20)
-    write(tmp_path / "out/adapter.safetensors", adapter_tensors, header)
-    half = copy.deepcopy(adapter_tensors)
+    write(root / "out/adapter.safetensors", tensors, header)
+    half = copy.deepcopy(tensors)
     for name in half:
         if name.endswith("lora_up.weight"):
             half[name] *= 0.5
-    write(tmp_path / "out/snapshots/step-000010.safetensors", half, header)
-    return tmp_path
+    write(root / "out/snapshots/step-000010.safetensors", half, header)
+    return root

@@ -88,7 +88,7 @@ class Dying(Quiet):
         class Deadly:
             reached = done
 
-            def advance(self, count: int = 1, **figures: str) -> None:
+            def advance(self, count: float = 1, **figures: float | str) -> None:
                 self.reached += count
                 if self.reached >= reporter.step:
                     os.kill(os.getpid(), signal.SIGKILL)

@@ -158,12 +158,22 @@ def test_processes_that_cannot_share_a_step_are_refused_before_any_model(tmp_pat
     )
 
 
-def test_the_loss_scaler_of_fp16_is_the_same_on_all(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("processes", "compute", "train_too"),
+    [
+        (2, {"precision": "fp16"}, {}),
+        (4, {"precision": "bf16", "adapter_precision": "base"}, {"optimizer": "adamw"}),
+    ],
+    ids=["fp16's loss scaler, Adafactor", "bf16 throughout, AdamW"],
+)
+def test_other_dtypes_and_optimizers_give_the_bytes_of_one_too(
+    tmp_path: Path, processes: int, compute: dict[str, Any], train_too: dict[str, Any]
+):
     found = []
-    for processes in (1, 2):
-        root = tmp_path / str(processes)
-        make_project(root, SETTINGS, compute={"precision": "fp16"}, roles=ROLES)
-        said = together(as_torchrun(processes), train, root)[0]
+    for size in (1, processes):
+        root = tmp_path / str(size)
+        make_project(root, SETTINGS | train_too, compute=compute, roles=ROLES)
+        said = together(as_torchrun(size), train, root)[0]
         assert said[-1].startswith("trained 4 steps in "), said
         found.append(contents(root))
     assert found[0] == found[1]
@@ -236,6 +246,7 @@ def test_when_one_of_those_that_the_stage_started_is_killed_all_end(
     os.kill(main.pid if victim == "main" else other, signal.SIGKILL)
     _, errors = main.communicate(timeout=10)
     wait(lambda: not is_alive(other), 5)
+    assert "distributed" not in errors, "Lightning tells of its group"
     # Lightning's own watch over what it started may be first, and kills without a word
     says = victim == "other" and LOST.partition("\n")[0] in errors
     assert main.returncode == -signal.SIGKILL or says

@@ -53,7 +53,7 @@ class CutOff(Quiet):
             def __init__(self) -> None:
                 self.done = done
 
-            def advance(self, count: int = 1, **figures: str) -> None:
+            def advance(self, count: float = 1, **figures: float | str) -> None:
                 self.done += count
                 if self.done >= reporter.step:
                     raise Interrupted

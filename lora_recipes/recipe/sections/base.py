@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from lora_recipes.recipe.sections.section import BelongsTo, Name, Off, Revision, Section, Short
+from lora_recipes.recipe.sections.kinds import Name, Revision, Short
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
 
 
 class Base(Section):

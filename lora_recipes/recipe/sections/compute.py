@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Advised, HeaderField, Off, Section, Short
+from lora_recipes.recipe.sections.kinds import Advised, Short
+from lora_recipes.recipe.sections.section import HeaderField, Off, Section
 
 Checkpointing = bool | Literal["feed_forward"]
 

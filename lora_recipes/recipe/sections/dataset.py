@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, Folder, Name, Off, Section, Short
+from lora_recipes.recipe.sections.kinds import Allowed, Folder, Name, Short
+from lora_recipes.recipe.sections.section import Off, Section
 
 Manifest = Annotated[
     str,
@@ -18,12 +19,10 @@ Manifest = Annotated[
 class Dataset(Section):
     """Which pictures (a hash; params.yaml says where they lie) and which words go with them."""
 
-    manifest: Annotated[Manifest, Short("the data's hash; `lora-recipes pin` writes it")] = (
-        "unpinned"
-    )
+    manifest: Annotated[Manifest, Short("the data's hash; the command pin writes it")] = "unpinned"
     """The hash of the data that this recipe is meant for, or `unpinned`.
 
-    With: `lora-recipes pin` writes it. If the data differ from it, the dataset stage fails and
+    With: the command `pin` writes it. If the data differ from it, the dataset stage fails and
     names the files; unpinned data run with a warning.
     Source: this project.
     """

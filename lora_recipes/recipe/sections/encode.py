@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lora_recipes.recipe.sections.section import Section, Short
+from lora_recipes.recipe.sections.kinds import Short
+from lora_recipes.recipe.sections.section import Section
 
 
 class Encode(Section):

@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Allowed, BelongsTo, Off, Section
+from lora_recipes.recipe.sections.kinds import Allowed
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Tiny = Annotated[float, Field(gt=0, le=1)]
 
 
-class Adafactor(Section):
+class AdafactorSettings(Section):
     """The settings of Adafactor, with the meaning that transformers gives them."""
 
     relative_step: Annotated[bool, Off(False)] = False
@@ -86,7 +87,7 @@ class Adafactor(Section):
     """
 
 
-class Adamw(Section):
+class AdamwSettings(Section):
     """The settings of AdamW."""
 
     beta1: Beta = 0.9

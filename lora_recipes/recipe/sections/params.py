@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lora_recipes.recipe.sections.kinds import Allowed, Short
 from lora_recipes.recipe.sections.runtime import Runtime
-from lora_recipes.recipe.sections.section import Allowed, Section, Short
+from lora_recipes.recipe.sections.section import Section
 
 Plain = Annotated[str, Field(pattern=r"^([^$]|\$+([^{$]|$))+$")]
 """A text that is not empty and takes nothing from other keys."""

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lora_recipes.recipe.sections.section import (
-    Allowed,
-    BelongsTo,
-    Off,
-    Pixels,
-    Section,
-    Seed,
-    Short,
-    Size,
-)
+from lora_recipes.recipe.sections.kinds import Allowed, Pixels, Seed, Short, Size
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
 
 
 class Prepare(Section):

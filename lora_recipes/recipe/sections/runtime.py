@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import Section, Short
+from lora_recipes.recipe.sections.kinds import Short
+from lora_recipes.recipe.sections.section import Section
 
 
 class Runtime(Section):

@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.section import (
-    Advised,
-    Allowed,
-    BelongsTo,
-    Name,
-    Off,
-    Section,
-    Seed,
-    Short,
-    Size,
-)
+from lora_recipes.recipe.sections.kinds import Advised, Allowed, Name, Seed, Short, Size
+from lora_recipes.recipe.sections.section import BelongsTo, Off, Section
 
 
 class Sample(Section):

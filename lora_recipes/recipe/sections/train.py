@@ -6,16 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.optimizers import Adafactor, Adamw
-from lora_recipes.recipe.sections.section import (
-    Advised,
-    BelongsTo,
-    HeaderField,
-    Off,
-    Section,
-    Seed,
-    Short,
-)
+from lora_recipes.recipe.sections.kinds import Advised, Seed, Short
+from lora_recipes.recipe.sections.optimizers import AdafactorSettings, AdamwSettings
+from lora_recipes.recipe.sections.section import BelongsTo, HeaderField, Off, Section
 
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -247,8 +240,10 @@ class Train(Section):
     Source: this project; each draw depends on (seed, purpose, epoch, sample) alone.
     """
 
-    adafactor: Annotated[Adafactor, BelongsTo("train.optimizer", ("adafactor",))] = Adafactor()
+    adafactor: Annotated[AdafactorSettings, BelongsTo("train.optimizer", ("adafactor",))] = (
+        AdafactorSettings()
+    )
     """The settings of Adafactor. Source: transformers, optimization.py."""
 
-    adamw: Annotated[Adamw, BelongsTo("train.optimizer", ("adamw",))] = Adamw()
+    adamw: Annotated[AdamwSettings, BelongsTo("train.optimizer", ("adamw",))] = AdamwSettings()
     """The settings of AdamW. Source: torch.optim.AdamW."""

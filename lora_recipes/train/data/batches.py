@@ -6,6 +6,7 @@ P: width of the pooled embedding.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lora_recipes.encode.store import Example, file_size, load_moments, load_text
 from lora_recipes.errors import UserError
+from lora_recipes.stopping import WISHES
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
@@ -148,6 +150,7 @@ def load(
         sampler=schedule.numbers(first),
         num_workers=workers,
         collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals,
     )
     for batch in batches:
         if isinstance(batch, UserError):
@@ -157,3 +160,9 @@ def load(
 
 def _as_it_is(batch: Batch | UserError) -> Batch | UserError:
     return batch
+
+
+def _leave_signals(_: int) -> None:
+    """A terminal and a shutdown ask all processes to stop; the training still needs its readers."""
+    for number in WISHES:
+        signal.signal(number, signal.SIG_IGN)

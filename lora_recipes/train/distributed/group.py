@@ -46,12 +46,10 @@ def own_device(world: World, device: torch.device) -> torch.device:
         return device
     there = torch.cuda.device_count() if device.type == "cuda" else 0
     if world.processes > there:
-        raise UserError(
-            Problem(
-                what=f"runtime.processes = {world.processes} beside compute.device = {device.type}",
-                allowed=f"up to {there}, a GPU for each" if there else "1 on an Apple GPU",
-                fix="lower runtime.processes, or set compute.device to cpu",
-            )
+        raise UserError.of(
+            what=f"runtime.processes = {world.processes} beside compute.device = {device.type}",
+            allowed=f"up to {there}, a GPU for each" if there else "1 on an Apple GPU",
+            fix="lower runtime.processes, or set compute.device to cpu",
         )
     return torch.device(device.type, world.local_rank)
 
@@ -93,12 +91,10 @@ def launch(world: World, device: torch.device, precision: Precision) -> lightnin
             fabric.launch()
     except distributed.DistError as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        raise UserError(
-            Problem(
-                what=f"process {world.rank} of {world.size} cannot join process 0 at {address}",
-                fix="start all machines within half an hour, each with an address of machine 0 "
-                "that it can reach (docs/multi-process.md)",
-            )
+        raise UserError.of(
+            what=f"process {world.rank} of {world.size} cannot join process 0 at {address}",
+            fix="start all machines within half an hour, each with an address of machine 0 "
+            "that it can reach (docs/multi-process.md)",
         ) from error
     return fabric
 
@@ -116,14 +112,12 @@ def agree(world: World, fingerprint: str) -> None:
         distributed.all_gather_object(found, fingerprint)
     others = [str(rank) for rank, value in enumerate(found) if value != found[0]]
     if others:
-        raise UserError(
-            Problem(
-                what=f"process {', '.join(others)} of {world.size} would train something else "
-                "than process 0",
-                allowed="the same recipe, data, base model, code, packages and kind of device",
-                fix="bring the same commit, resolved.yaml, build/encoded and environment to each "
-                "machine",
-            )
+        raise UserError.of(
+            what=f"process {', '.join(others)} of {world.size} would train something else "
+            "than process 0",
+            allowed="the same recipe, data, base model, code, packages and kind of device",
+            fix="bring the same commit, resolved.yaml, build/encoded and environment to each "
+            "machine",
         )
 
 
@@ -145,6 +139,16 @@ def add_up(tensor: Tensor) -> None:
             distributed.all_reduce(tensor)
 
 
+def largest(number: int, device: torch.device) -> int:
+    """The largest of all processes' numbers. Waits for the device, and for the others."""
+    if not distributed.is_initialized():
+        return number
+    of_all = torch.tensor(number, device=device)
+    with or_lost():
+        distributed.all_reduce(of_all, distributed.ReduceOp.MAX)
+    return int(of_all)
+
+
 @contextmanager
 def or_lost() -> Iterator[None]:
     """Say what it means when the others cannot be reached any more."""
@@ -164,14 +168,16 @@ def or_lost() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Nothing but errors from Lightning's logger."""
-    logger = logging.getLogger("lightning.fabric")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Nothing but errors from Lightning: which logger speaks depends on what was imported."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("fabric", "pytorch")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _prepare_to_start(world: World) -> None:

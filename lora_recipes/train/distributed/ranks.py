@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.recipe.sections.runtime import Runtime
 
 MAIN_PID = "LORA_RECIPES_MAIN_PID"
@@ -72,15 +72,12 @@ def find_world(runtime: Runtime, around: Mapping[str, str], where: str = "params
         return _own(runtime, around, where)
     asked = (runtime.processes, runtime.nodes)
     if asked not in {(1, 1), (world.processes, world.nodes)}:
-        raise UserError(
-            Problem(
-                where=where,
-                what=f"runtime.processes = {asked[0]} on runtime.nodes = {asked[1]}, but "
-                f"{world.launcher} started {world.processes} on {world.nodes}",
-                allowed=f"what {world.launcher} starts, or 1 on 1, which leaves it to "
-                f"{world.launcher}",
-                fix="remove both from runtime, or start as many with it",
-            )
+        raise UserError.of(
+            where=where,
+            what=f"runtime.processes = {asked[0]} on runtime.nodes = {asked[1]}, but "
+            f"{world.launcher} started {world.processes} on {world.nodes}",
+            allowed=f"what {world.launcher} starts, or 1 on 1, which leaves it to {world.launcher}",
+            fix="remove both from runtime, or start as many with it",
         )
     return world
 
@@ -92,16 +89,14 @@ def _own(runtime: Runtime, around: Mapping[str, str], where: str) -> World:
         known = {str(number): number for number in range(runtime.nodes)}
         if missing or around["NODE_RANK"] not in known:
             told = f"NODE_RANK is {around['NODE_RANK']}" if not missing else ""
-            raise UserError(
-                Problem(
-                    where=where,
-                    what=f"runtime.nodes = {runtime.nodes}: "
-                    + (told or f"{', '.join(missing)} missing in the environment"),
-                    allowed=f"NODE_RANK from 0 to {runtime.nodes - 1}, another on each machine, "
-                    "and the MASTER_ADDR and MASTER_PORT of machine 0 on all",
-                    fix="set them on each machine (docs/multi-process.md shows how), or start "
-                    "with torchrun or srun",
-                )
+            raise UserError.of(
+                where=where,
+                what=f"runtime.nodes = {runtime.nodes}: "
+                + (told or f"{', '.join(missing)} missing in the environment"),
+                allowed=f"NODE_RANK from 0 to {runtime.nodes - 1}, another on each machine, "
+                "and the MASTER_ADDR and MASTER_PORT of machine 0 on all",
+                fix="set them on each machine (docs/multi-process.md shows how), or start "
+                "with torchrun or srun",
             )
         node = known[around["NODE_RANK"]]
     local = local_rank(around)
@@ -117,12 +112,10 @@ def _of_torchrun(around: Mapping[str, str]) -> World:
     size, processes = int(around["WORLD_SIZE"]), int(around["LOCAL_WORLD_SIZE"])
     nodes = int(around["GROUP_WORLD_SIZE"])
     if processes * nodes != size:
-        raise UserError(
-            Problem(
-                what=f"torchrun started {size} processes on {nodes} machines",
-                allowed="as many on each machine",
-                fix="give every torchrun the same --nproc-per-node",
-            )
+        raise UserError.of(
+            what=f"torchrun started {size} processes on {nodes} machines",
+            allowed="as many on each machine",
+            fix="give every torchrun the same --nproc-per-node",
         )
     return World(processes, nodes, int(around["RANK"]), int(around["LOCAL_RANK"]), "torchrun")
 
@@ -131,13 +124,11 @@ def _of_srun(around: Mapping[str, str]) -> World:
     size, nodes = int(around[OF_SRUN]), int(around.get("SLURM_NNODES", 1))
     each = around.get("SLURM_NTASKS_PER_NODE", "")
     if not each.isdecimal() or int(each) * nodes != size:
-        raise UserError(
-            Problem(
-                what=f"srun started {size} tasks on {nodes} machines, "
-                + (f"--ntasks-per-node {each}" if each else "without --ntasks-per-node"),
-                allowed="as many on each machine",
-                fix=f"start it with srun --nodes={nodes} --ntasks-per-node={max(size // nodes, 1)}",
-            )
+        raise UserError.of(
+            what=f"srun started {size} tasks on {nodes} machines, "
+            + (f"--ntasks-per-node {each}" if each else "without --ntasks-per-node"),
+            allowed="as many on each machine",
+            fix=f"start it with srun --nodes={nodes} --ntasks-per-node={max(size // nodes, 1)}",
         )
     rank, local = int(around["SLURM_PROCID"]), int(around["SLURM_LOCALID"])
     return World(int(each), nodes, rank, local, "srun")

@@ -2,7 +2,7 @@
 
 A fast path does what a certain `forward` does, in fewer operations. Where an installed library has
 another one, the layer stays plain: slower, never wrong. After an upgrade read what changed, then
-add the line that `python -m lora_recipes.train.fast.known` prints.
+add the line that `python -m lora_recipes.train.fast.known` prints to sources.py.
 """
 
 from __future__ import annotations
@@ -15,20 +15,9 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any
 
+from lora_recipes.errors import Wording
 from lora_recipes.hashing import digest
-
-LINEAR = "peft.tuners.lora.layer:Linear.forward"
-ATTENTION = "diffusers.models.attention_processor:Attention.forward"
-PROCESSOR = "diffusers.models.attention_processor:AttnProcessor2_0.__call__"
-FEED_FORWARD = "diffusers.models.attention:FeedForward.forward"
-
-KNOWN: dict[str, dict[str, str]] = {
-    LINEAR: {"988b5007371f2b80": "0.21.0 to 0.21.2"},
-    ATTENTION: {"70cde950e58e2ba1": "0.42.0, 0.42.1"},
-    PROCESSOR: {"5f2670fce40f92fd": "0.42.0, 0.42.1"},
-    FEED_FORWARD: {"14fb579b5e945553": "0.42.0, 0.42.1"},
-}
-"""By function, `module:Class.method`: the `source_hash`, and the versions that have it."""
+from lora_recipes.train.fast.sources import KNOWN
 
 _NO_MATHS = ("ctx", "kind", "type_comment", "type_ignores")
 """Fields of a syntax tree that say nothing, or not the same in every version of Python."""
@@ -44,7 +33,7 @@ def source_hash(function: Callable[..., Any]) -> str:
     return digest(_plain(tree)).removeprefix("sha256:")[:16]
 
 
-def unknown(names: Iterable[str]) -> list[str]:
+def unknown(names: Iterable[str]) -> list[Wording]:
     """Which of these functions is another one than the fast paths know, in words."""
     return [
         f"{_package(name)} {version(_package(name))} has another {name.partition(':')[2]} than "

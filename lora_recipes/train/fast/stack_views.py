@@ -17,7 +17,7 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import UserError
 from lora_recipes.train.fast.linear import FastLinear, Weights
 from lora_recipes.train.optim.stacked import Stack
 
@@ -76,12 +76,9 @@ def _refuse_plain_layers(denoiser: nn.Module) -> None:
     layers = [(path, m) for path, m in denoiser.named_modules() if isinstance(m, LoraLayer)]
     plain = [path for path, layer in layers if not isinstance(layer, FastLinear)]
     if plain:
-        raise UserError(
-            Problem(
-                what=f"compute.adapter_precision = base: {len(plain)} of the adapter's "
-                f"{len(layers)} layers compute in float32 only, the first of them {plain[0]}",
-                allowed="fp32",
-                fix="set compute.adapter_precision: fp32, or install the packages of "
-                "requirements.lock",
-            )
+        raise UserError.of(
+            what=f"compute.adapter_precision = base: {len(plain)} of the adapter's "
+            f"{len(layers)} layers compute in float32 only, the first of them {plain[0]}",
+            allowed="fp32",
+            fix="set compute.adapter_precision: fp32, or install the packages of requirements.lock",
         )

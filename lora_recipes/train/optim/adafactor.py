@@ -154,10 +154,11 @@ class Adafactor(StackedOptimizer):
                     state.update(self.fresh(weight, group))
                 taken = state["step"] if overflow is None else _on_device(state["step"], weight)
                 for part in _parts(weight):
+                    some = weight[part]
                     moments = {k: v[part] for k, v in state.items() if k in MOMENTS}
-                    changed = [weight[part], *moments.values()]
+                    changed = [some, *moments.values()]
                     before = [] if overflow is None else [value.clone() for value in changed]
-                    _update(weight[part], weight.grad[part], taken + 1, moments, group)
+                    _update(some, weight.grad[part], taken + 1, moments, group)
                     for value, old in zip(changed, before, strict=bool(before)):
                         value.copy_(torch.where(overflow > 0, old, value))
                 state["step"] = taken + 1 if overflow is None else taken + (overflow == 0)

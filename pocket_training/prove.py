@@ -1,6 +1,6 @@
 """Does this machine give the demo's adapter back: to the bit, or within the stated bounds?
 
-After `make repro`, `python -m lora_recipes.pocket.prove` (`make prove`) says which of the two it
+After `make repro`, `python -m pocket_training.prove` (`make prove`) says which of the two it
 is, or fails. `--renew` (`make golden`) makes the adapter in `out/` the golden one.
 
 On a CPU of another model the last bits of a sum differ, and 720 steps of training amplify small
@@ -24,7 +24,7 @@ from lora_recipes.errors import CannotTell, Problem, UserError
 from lora_recipes.files import write_bytes
 from lora_recipes.hashing import sha256_file
 from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, FIGURES, LOSSES, RECORD, SAMPLES
-from lora_recipes.pocket.evaluate import figures, verdict
+from pocket_training.evaluate import figures, verdict
 
 GOLDEN = Path("tests/golden/pocket-demo.safetensors")
 
@@ -56,7 +56,7 @@ def prove(root: Path) -> list[str]:
         CannotTell: there is no training to look at, or no commit to hold it against.
     """
     if not (root / ADAPTER).is_file():
-        raise CannotTell(Problem(where=ADAPTER, what="is not there", fix=HOW_TO_GO_ON))
+        raise CannotTell.of(where=ADAPTER, what="is not there", fix=HOW_TO_GO_ON)
     changed = [line[3:] for line in _git(root, "status", "--porcelain", "-uall").splitlines()]
     if not changed:
         _check_golden(root)
@@ -81,7 +81,7 @@ def renew(root: Path) -> str:
     stale = json.loads(_output(root, sys.executable, "-m", "dvc", "status", "--json") or "{}")
     if stale:
         what = f"out/ is not up to date: {', '.join(sorted(stale))}"
-        raise UserError(Problem(what=what, fix="`make repro`, then `make golden`"))
+        raise UserError.of(what=what, fix="`make repro`, then `make golden`")
     write_bytes(root / GOLDEN, (root / ADAPTER).read_bytes())
     return f"{GOLDEN}: {sha256_file(root / GOLDEN)}"
 
@@ -149,7 +149,7 @@ def _not_identical(changed: list[str]) -> Problem:
 def _check_golden(root: Path) -> None:
     if sha256_file(root / GOLDEN) != sha256_file(root / ADAPTER):
         what = "is not the adapter that the record names"
-        raise UserError(Problem(where=str(GOLDEN), what=what, fix="`make golden`, and commit it"))
+        raise UserError.of(where=str(GOLDEN), what=what, fix="`make golden`, and commit it")
 
 
 def _losses(table: str) -> list[float]:
@@ -182,7 +182,7 @@ def _output(root: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         what = f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}"
-        raise CannotTell(Problem(what=what, fix=HOW_TO_GO_ON))
+        raise CannotTell.of(what=what, fix=HOW_TO_GO_ON)
     return done.stdout
 
 

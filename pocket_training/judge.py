@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from lora_recipes.pocket import world
-from lora_recipes.pocket.world import COLOURS, RESERVED, SHAPES, Place
+from pocket_training import world
+from pocket_training.world import COLOURS, RESERVED, SHAPES, Pose
 
 Mask = NDArray[np.bool_]
 
@@ -107,7 +107,7 @@ def object_shape(image: Image.Image) -> str:
 @cache
 def _templates(shape: str) -> tuple[Mask, ...]:
     """The shape's own masks, turned by what the world allows and a little more."""
-    places = [Place(0.5, 0.5, 0.28, turn) for turn in np.linspace(-0.27, 0.27, 7)]
+    places = [Pose(0.5, 0.5, 0.28, turn) for turn in np.linspace(-0.27, 0.27, 7)]
     return tuple(_normalised(np.asarray(world.mask(shape, p, SIDE)) > 0) for p in places)
 
 

@@ -1,6 +1,6 @@
 """Did the demo's adapter learn? The judge's figures for the pictures in a samples folder.
 
-`python -m lora_recipes.pocket.evaluate out/samples` prints them and exits with 1 where they miss
+`python -m pocket_training.evaluate out/samples` prints them and exits with 1 where they miss
 what the README promises.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lora_recipes.pocket.judge import background_colour, finds_subject
+from pocket_training.judge import background_colour, finds_subject
 
 EVALUATION_PROMPTS: tuple[tuple[str, str], ...] = (
     ("a photo of a zwk toy on a pink background", "pink"),
