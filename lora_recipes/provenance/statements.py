@@ -63,7 +63,7 @@ def _statements(node: ast.AST, texts: frozenset[int]) -> list[object]:
 
 
 def _is_nothing(part: object, of: ast.AST) -> bool:
-    """A docstring; or the empty end that Python 3.12 sees in a format like `{x:{size}}`."""
+    """A docstring; or the empty end that Python 3.12 sees in the format of `{x:{size}}`."""
     empty = isinstance(of, ast.JoinedStr) and isinstance(part, ast.Constant) and part.value == ""
     return empty or stands_alone(part)
 

@@ -37,21 +37,8 @@ USED = (
 
 
 @dataclass(frozen=True)
-class _Record:
-    """What the page takes from the training's record."""
-
-    steps: int
-    loss_first: float
-    loss_last: float
-    heldout_loss: float | None = None
-    heldout_loss_base: float | None = None
-    control_loss: float | None = None
-    control_loss_base: float | None = None
-
-
-@dataclass(frozen=True)
 class _Environment:
-    """What the page takes from the record of where the training ran."""
+    """What the page takes from `out/environment.json`."""
 
     environment: dict[str, Any]
 
@@ -110,7 +97,7 @@ class Inputs:
     """Everything; the page depends on nothing else."""
 
     resolved: dict[str, Any]
-    train: dict[str, Any]
+    train: dict[str, float]
     environment: dict[str, Any]
     steps: list[Step]
     """At least one."""
@@ -129,29 +116,24 @@ def read(root: Path) -> Inputs:
     """Read the project's results.
 
     Raises:
-        UserError: a file is missing or damaged, with the command that makes it.
+        UserError: a file is missing, with the command that makes it.
     """
-    manifest, losses = root / MANIFEST, root / SNAPSHOTS / "losses.json"
-    photographed = _read(manifest, ManifestFile)
+    photographed = _read(root / MANIFEST, ManifestFile)
+    snapshots, losses = root / SNAPSHOTS, root / SNAPSHOTS / "losses.json"
     for key in USED:
         read_value(root, key)
     return Inputs(
         resolved=read_resolved(root),
-        train=_record(root / RECORD),
+        train=_read(root / RECORD, dict[str, float]),
         environment=_read(root / ENVIRONMENT, _Environment).environment,
         steps=_steps(root / LOSSES),
         adapter=_adapter(root / ADAPTER),
-        snapshots=sorted(path.stem for path in (root / SNAPSHOTS).glob("step-*.safetensors")),
+        snapshots=sorted(path.stem for path in snapshots.glob("step-*.safetensors")),
         snapshot_losses=_read(losses, dict[str, dict[str, float]]) if losses.exists() else {},
         manifest_hash=photographed.hash,
         photos=_photos(photographed, root / IMAGES),
         drawn=_drawn(root / SAMPLES),
     )
-
-
-def _record(path: Path) -> dict[str, Any]:
-    _read(path, _Record)
-    return _read(path, dict[str, Any])
 
 
 def _read(path: Path, kind: type[Record]) -> Record:

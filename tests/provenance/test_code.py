@@ -289,7 +289,7 @@ MOVES_NOTHING = {
     "what a text may hold": ("recipe/sections/kinds.py", swap("64 to 4,096", "64 up to 4,096")),
     "a bound of all sizes": ("recipe/sections/kinds.py", swap("le=4096", "le=8192")),
     "another mark on keys": ("recipe/sections/kinds.py", lambda text: text + "\nMORE = 1\n"),
-    "a checked source": ("train/fast/sources.py", swap("LINEAR: {", 'LINEAR: {"0": "1.0", ')),
+    "a checked source": ("train/fast/sources.py", swap('forward": {', 'forward": {"0": "1.0", ')),
     "what a run is said to take": ("train/telling.py", flip),
     "a synonym": ("recipe/near.py", lambda text: text + "\nMORE = 1\n"),
     "a rule": ("recipe/rules_train.py", lambda text: text + "\nMORE = 1\n"),

@@ -19,6 +19,11 @@ from lora_recipes.errors import Wording
 from lora_recipes.hashing import digest
 from lora_recipes.train.fast.sources import KNOWN
 
+LINEAR = "peft.tuners.lora.layer:Linear.forward"
+ATTENTION = "diffusers.models.attention_processor:Attention.forward"
+PROCESSOR = "diffusers.models.attention_processor:AttnProcessor2_0.__call__"
+FEED_FORWARD = "diffusers.models.attention:FeedForward.forward"
+
 _NO_MATHS = ("ctx", "kind", "type_comment", "type_ignores")
 """Fields of a syntax tree that say nothing, or not the same in every version of Python."""
 
