@@ -16,7 +16,7 @@ from lora_recipes.dataset.build import build
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.size import Size
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.files import own_folder, write_text
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.data_folder import data_folder
@@ -26,7 +26,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
 
 UNPINNED = "unpinned"
-SETTINGS_BACK = (
+SETTINGS_BACK: Wording = (
     "put dataset.trigger, class_word, template, heldout and control, or caption files, back: the "
     "pictures are those that were pinned"
 )

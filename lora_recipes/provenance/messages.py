@@ -22,7 +22,7 @@ PURE = frozenset(
 )
 """Calls inside such an argument that leave nothing behind. Any other one is kept."""
 
-WORDS = frozenset({"lora_recipes.text", "lora_recipes.printable"})
+WORDS = frozenset({"lora_recipes.text"})
 """Modules of pure functions from texts to texts, which answer with nothing only where they get
 nothing. Where only messages use one, it does not count."""
 

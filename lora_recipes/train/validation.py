@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.dataset.roles import CONTROL, HELDOUT
+from lora_recipes.errors import Wording
 from lora_recipes.train.data.batches import Batch, Pictures
 from lora_recipes.train.data.stream import TrainingSample
 from lora_recipes.train.module import Denoiser, Denoising
@@ -42,7 +43,7 @@ def base_and_adapter(
     return losses
 
 
-def change(figures: Mapping[str, Any]) -> str:
+def change(figures: Mapping[str, Any]) -> Wording:
     """What the adapter did to the loss on pictures that were never trained on, in words.
 
     Args:
