@@ -125,10 +125,11 @@ class Made:
             losses.append(loss)
             rows.append(f"{step}\t1\t{loss!r}\t{rate!r}")
         (out / "loss.tsv").write_text("\n".join(rows) + "\n", "utf-8")
-        last = losses[-max(1, len(losses) // 10) :]
+        part = max(1, len(losses) // 10)
         figures = {
             "steps": self.steps,
-            "loss_last": sum(last) / len(last),
+            "loss_first": sum(losses[:part]) / part,
+            "loss_last": sum(losses[-part:]) / part,
             **{f"{role}_loss": loss["adapter"] for role, loss in self.losses.items()},
             **{f"{role}_loss_base": loss["base"] for role, loss in self.losses.items()},
         }
