@@ -16,7 +16,7 @@ from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, fol
 from lora_recipes.dataset.geometry import Size, shape
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import counted, first_few
@@ -103,7 +103,7 @@ def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
     return [
         Problem(
             where=shown(folder),
-            what=f"their folder's name asks for 0 repeats: {', '.join(zero)}",
+            what=f"their folder's name asks for 0 repeats: {first_few(zero, MOST_PRINTED)}",
             allowed="a number from 1 in names such as `10_zwk toy`",
             fix="rename the folder, or move it out of the data folder",
         )

@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.find import DataFile, Found, folder_repeats, shown
 from lora_recipes.dataset.roles import CONTROL
-from lora_recipes.errors import Problem
+from lora_recipes.errors import MOST_PRINTED, Problem
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.words import fill
-from lora_recipes.text import counted
+from lora_recipes.text import counted, first_few
 
 LONGEST_CAPTION, LONGEST_METADATA = 2**20, 256 * 2**20
 """Bytes of a file that are read; a longer one is refused."""
@@ -249,6 +249,6 @@ def _without(folder: Path, paths: list[str], why: str) -> Problem:
     files = f"{PurePosixPath(paths[0]).with_suffix('.txt')}" + (", …" if len(paths) > 1 else "")
     return Problem(
         where=shown(folder),
-        what=f"{count} no caption, and {why}: {', '.join(paths)}",
+        what=f"{count} no caption, and {why}: {first_few(paths, MOST_PRINTED)}",
         fix=f"{set_trigger}write a caption beside each: {files}",
     )

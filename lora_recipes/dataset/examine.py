@@ -19,9 +19,10 @@ from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
 from lora_recipes.dataset.find import UNREAD, DataFile, shown
 from lora_recipes.dataset.processes import in_order, worth_having
-from lora_recipes.errors import Problem
+from lora_recipes.errors import MOST_PRINTED, Problem
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.reporting import Reporter
+from lora_recipes.text import first_few
 
 THUMBNAIL = 16
 """Edge of the colour thumbnail by which likeness is judged, in pixels."""
@@ -141,7 +142,7 @@ def _not_read(folder: Path, reason: str, files: list[DataFile]) -> Problem:
         jpeg = f"{shown(folder)}/{files[0].stem}.jpg"
         example = f", for example `magick {shlex.quote(first)} {shlex.quote(jpeg)}`,"
     them = "it" if one else "them"
-    names = ", ".join(file.path for file in files)
+    names = first_few([file.path for file in files], MOST_PRINTED)
     return Problem(
         where=first if one else shown(folder),
         what=reason

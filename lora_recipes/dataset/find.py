@@ -37,8 +37,9 @@ LONGEST_PATH = 2048
 """Bytes of a picture's path in the data folder. It has to fit below `build/images` as well, where
 a system may allow 4,096 in all."""
 
-REPEATS = re.compile(r"(\d+)_(.+)")
-"""kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
+REPEATS = re.compile(r"([0-9]{1,6})_(.+)")
+"""kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`. A longer number is
+no repeats but a name, such as a date or a phone's `20241125_103000`."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def read_record(root: Path) -> TrainingRecord:
     try:
         values = json.loads(read_bytes(root / RECORD))
         environment = values.pop("environment", {})
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return TrainingRecord({}, {})
     return TrainingRecord(values, environment)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,11 @@ def read_resolved(root: Path) -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
     """The file's values; a stage asks for several sections, and reading YAML takes a while."""
-    return read(path, FILE).data
+    try:
+        return read(path, FILE).data
+    except UserError as error:  # advice on writing YAML would be wrong: nobody wrote it
+        fix = _stale("").fix
+        raise UserError([replace(problem, fix=fix) for problem in error.problems]) from error
 
 
 def read_section(root: Path, name: str, section: type[AnySection]) -> AnySection:
