@@ -188,3 +188,14 @@ def test_code_from_another_tree_is_refused_by_name(tmp_path: Path):
         )
     python.write_text(f"#!/bin/sh\necho '{tmp_path}/lora_recipes/__init__.py'\n")
     check_code(tmp_path, environment)
+
+
+def test_a_project_that_is_a_submodule_is_verified_like_any_other(made: Path, tmp_path: Path):
+    top = make_repository(tmp_path / "top")
+    git(top, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(made), "sub")
+    root = top / "sub"
+    for ignored in ("data/rex", "models", ".dvc/cache"):
+        shutil.copytree(made / ignored, root / ignored)
+    verdict = verify(root, Wanted("HEAD"), Quiet())
+    assert [output.same for output in verdict.outputs] == [True]
+    assert len(git(root, "worktree", "list").splitlines()) == 1
