@@ -8,17 +8,25 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from lora_recipes.dataset.cache import StatCache
+from lora_recipes.encode.reuse import Encoded, Reuse
+from lora_recipes.errors import UserError
 from lora_recipes.files import (
     ABANDONED_SECONDS,
     TEMPORARY,
     all_or_nothing,
+    atomic_file,
     fresh_folder,
+    read_bytes,
     remove_temporaries,
 )
-from lora_recipes.stages.check import clear_up
+from lora_recipes.reporting import Quiet
+from lora_recipes.stages.check import clear_up, say_if_nothing_is_kept
 from lora_recipes.tensors import write_tensors
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -175,3 +183,42 @@ def test_of_all_or_nothing_old_files_go_first_and_new_ones_if_anything_fails(tmp
     with all_or_nothing(file, folder):
         file.touch()
     assert sorted(tmp_path.iterdir()) == [file, other]
+
+
+@pytest.mark.parametrize("write", [fresh_folder, all_or_nothing, atomic_file])
+def test_what_cannot_be_written_is_one_named_error(tmp_path: Path, write: Any):
+    (tmp_path / "out").touch()
+    path = tmp_path / "out" / "deep" / "samples"
+    with pytest.raises(UserError) as caught, write(path):
+        pass
+    assert str(caught.value) == (
+        f"{path}: cannot be written: Not a directory\n"
+        "  fix:     free some space or choose a folder that you may write to, then run it again; "
+        "nothing half-written was left behind"
+    )
+
+
+def test_only_ordinary_files_are_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "none", Path(os.devnull)):
+        with pytest.raises(OSError, match=r"pipe or a device|Is a directory|No such file"):
+            read_bytes(path)
+
+
+def test_where_nothing_can_be_remembered_stages_run_and_it_is_said_once(tmp_path: Path):
+    own, report = tmp_path / ".lora", Quiet()
+    say_if_nothing_is_kept(own, report)
+    assert report.warned == []
+    own.rmdir()
+    own.touch()
+    say_if_nothing_is_kept(own, report)
+    assert report.warned == [
+        f"{own}: cannot be written (File exists), so nothing is remembered: the next run computes "
+        "again what this one does"
+    ]
+    (tmp_path / "a.txt").touch()
+    cache = StatCache(own / "hashes.json", "1")
+    cache.new = {"a": 1}
+    cache.save()
+    Reuse(own / "encoded", {}).put("a", Encoded({"x": torch.zeros(1)}, {}))
+    assert own.read_bytes() == b""

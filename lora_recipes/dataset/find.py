@@ -35,8 +35,9 @@ a system may allow 4,096 in all."""
 NAMED = 8
 """Files that a message names before it says how many more there are."""
 
-REPEATS = re.compile(r"(\d+)_(.+)")
-"""kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`."""
+REPEATS = re.compile(r"([0-9]{1,6})_(.+)")
+"""kohya's folder names: `10_zwk toy` means 10 repeats and the caption `zwk toy`. A longer number is
+no repeats but a name, such as a date or a phone's `20241125_103000`."""
 
 
 @dataclass(frozen=True)

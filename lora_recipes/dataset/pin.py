@@ -16,14 +16,15 @@ from lora_recipes.dataset.build import build
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.size import Size
-from lora_recipes.errors import Problem, UserError, Wording
-from lora_recipes.files import own_folder, write_text
+from lora_recipes.errors import MOST_PRINTED, Problem, UserError, Wording
+from lora_recipes.files import own_folder, read_bytes, write_text
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.kept import way_back
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
+from lora_recipes.text import first_few
 
 UNPINNED = "unpinned"
 SETTINGS_BACK: Wording = (
@@ -95,9 +96,9 @@ def drop_listing(root: Path, pin: str) -> None:
 def read_listing(root: Path, pin: str) -> list[HashedFields] | None:
     """What a pin stands for, or None where that is not known (no listing, or not the pin's)."""
     try:
-        images = json.loads(listing_path(root, pin).read_text("utf-8"))["images"]
+        images = json.loads(read_bytes(listing_path(root, pin)))["images"]
         return list(images) if content_hash(images) == pin else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -134,7 +135,7 @@ def check_pin(root: Path, folder: Path, manifest: Manifest, pin: str, report: Re
     raise UserError(
         Problem(
             where=shown(folder),
-            what="\n".join([what, *(f"  {line}" for line in lines)]),
+            what=f"{what}\n  " + first_few(lines, MOST_PRINTED, "\n  "),
             fix=fix,
         )
     )

@@ -33,11 +33,12 @@ from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.dataset.size import Size, shape
 from lora_recipes.dataset.walk import walk
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Reporter
+from lora_recipes.text import first_few
 
 LONGEST_NAME = 255 - len("..x2b_81k0.tmp")
 """Bytes of a file's name that leave room for what it is called until it is complete."""
@@ -169,7 +170,8 @@ def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -
 
 
 def _with_sizes(paths: list[str], sizes: dict[str, Size]) -> str:
-    return ", ".join(f"{path} ({sizes[path][0]}×{sizes[path][1]})" for path in paths)
+    told = [f"{path} ({sizes[path][0]}×{sizes[path][1]})" for path in paths]
+    return first_few(told, MOST_PRINTED)
 
 
 def _area(size: Size) -> int:
@@ -188,7 +190,7 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     if missing:
         raise UserError.of(
             where=shown(folder),
-            what=f"gone since the dataset stage looked: {', '.join(missing)}",
+            what=f"gone since the dataset stage looked: {first_few(missing, MOST_PRINTED)}",
             fix="put them back, or run `dvc repro`, which looks again",
         )
     return files

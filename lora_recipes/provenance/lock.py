@@ -150,6 +150,8 @@ def _hashes(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def _damaged(where: str, error: Exception, fix: str) -> CannotTell:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     short = f"no {error}" if isinstance(error, KeyError) else lines[0]
+    if isinstance(error, OSError):
+        short = error.strerror or short
     if isinstance(error, TypeError | AttributeError | RecursionError | UnicodeDecodeError):
         short = "it is cut off, or was written by something else than DVC"
     return CannotTell.of(where=where, what=f"cannot be read: {short}", fix=fix)

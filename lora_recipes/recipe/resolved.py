@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +28,11 @@ def read_resolved(root: Path) -> dict[str, Any]:
         raise UserError.of(
             where=RESOLVED, what="is missing", fix="run `dvc repro`, which makes it first"
         )
-    return read(root / RESOLVED, RESOLVED).data
+    try:
+        return read(root / RESOLVED, RESOLVED).data
+    except UserError as error:  # advice on writing YAML would be wrong: nobody wrote it
+        fix = _stale("").problems[0].fix
+        raise UserError([replace(problem, fix=fix) for problem in error.problems]) from error
 
 
 def read_section(root: Path, name: str, section: type[AnySection]) -> AnySection:

@@ -142,9 +142,10 @@ def _read(path: Path, kind: type[Record]) -> Record:
 
 def _steps(path: Path) -> list[Step]:
     try:
-        header, *lines = read_bytes(path).decode("utf-8").splitlines()
-        if not lines:
-            raise ValueError(header)
+        text = read_bytes(path).decode("utf-8")
+        header, *lines = text.splitlines()
+        if not lines or not text.endswith("\n") or "learning_rate" not in header.split("\t"):
+            raise ValueError("cut off, or no such table")
         rows = (dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines)
         return [
             Step(int(row["step"]), _finite(row["loss"]), _finite(row["learning_rate"]))
@@ -165,7 +166,7 @@ def _finite(text: str) -> float:
 
 
 def _adapter(path: Path) -> Adapter:
-    if not path.exists():
+    if not path.is_file():
         raise UserError.of(where=str(path), what="is missing", fix=AGAIN)
     metadata = read_header(path).metadata
     return Adapter(sha256_file(path), path.stat().st_size, dict(metadata))

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, remove_temporaries
-from lora_recipes.pipeline import USE_THE_BASE
+from lora_recipes.pipeline import RESOLVED, USE_THE_BASE
 from lora_recipes.recipe.data_folder import data_folder
+from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.kept import unkept
-from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.recipe.load import resolve
+from lora_recipes.recipe.model import SECTIONS
+from lora_recipes.recipe.resolved import read_resolved, read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.reporting import Reporter
+from lora_recipes.text import first_few
+from lora_recipes.tree import flat
 
 WRITTEN_TO = (".", "build", "out", "recipes", "recipes/pins")
 OWN_WRITTEN_TO = (".", "encoded/*", "pictures", "runs", "checkpoints/*", "checkpoints/*/snapshots")
@@ -35,6 +40,8 @@ def before(stage: str, root: Path, report: Reporter) -> None:
     if lock.is_file():
         for line in differing(lock):
             report.warn(f"{line}: outputs may differ from the locked environment's")
+    if stage != "resolve":
+        say_if_stale(root, report)
     if stage == "dataset" and (problem := unkept(root, data_folder(root))):
         report.warn(str(problem))
     if stage in USE_THE_BASE:
@@ -59,6 +66,25 @@ def say_if_nothing_is_kept(own: Path, report: Reporter) -> None:
         report.warn(
             f"{own}: cannot be written ({error.strerror or error}), so nothing is remembered: "
             "the next run computes again what this one does"
+        )
+
+
+def say_if_stale(root: Path, report: Reporter) -> None:
+    """Warn if params.yaml or its recipe was edited since resolved.yaml was written.
+
+    DVC runs resolve first; a stage that is called by hand takes what it finds.
+    """
+    try:
+        recipe, written = resolve(root).recipe, read_resolved(root)
+    except UserError:
+        return  # whoever reads the one or the other names what is wrong
+    now = flat(present({name: getattr(recipe, name) for name in SECTIONS}))
+    then = flat({name: written.get(name) for name in SECTIONS})
+    keys = [key for key in now | then if now.get(key) != then.get(key)]
+    if keys:
+        report.warn(
+            f"{RESOLVED} is older than params.yaml or its recipe ({first_few(keys, 3)}), and this "
+            "stage runs with what stands in it; `dvc repro` writes it anew"
         )
 
 

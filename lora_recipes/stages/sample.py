@@ -60,10 +60,13 @@ def _generation(root: Path, sample: Sample, size: tuple[int, int], report: Repor
     with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.generate.generation import Generation
+        from lora_recipes.generate.try_sampler import try_sampler
 
+    base = read_section(root, "base", Base)
+    try_sampler(base, root, sample.steps)
     setup = set_up(read_section(root, "compute", Compute))
     return Generation(
-        base=read_section(root, "base", Base),
+        base=base,
         root=root,
         size=size,
         steps=sample.steps,

@@ -17,7 +17,7 @@ from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.processes import place_of_processes, problem_of_processes
-from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.recipe.resolved import read_resolved, read_section, read_value
 from lora_recipes.recipe.schedule import snapshot_steps
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -89,6 +89,7 @@ def run(root: Path, report: Reporter) -> None:
         from lora_recipes.train.telling import write_run
         from lora_recipes.train.validation import change
 
+    _try_sampler(root, recipe.base)
     setup = set_up(recipe.compute)
     setup = replace(setup, device=own_device(world, setup.device))
     around = environment(setup.device)
@@ -134,6 +135,15 @@ def _train(  # noqa: PLR0917
     agree(world, checkpoints.fingerprint)
     job = prepare_job(root, recipe, index, stream, setup, checkpoints, world, fabric)
     return job, fit(job, report)
+
+
+def _try_sampler(root: Path, base: Base) -> None:
+    """Find out now what would fail only after the training. The adapter depends on none of it."""
+    from lora_recipes.generate.try_sampler import try_sampler
+
+    sample = read_resolved(root).get("sample")
+    if isinstance(sample, dict) and sample.get("prompts"):
+        try_sampler(base, root, sample["steps"])
 
 
 def _world(root: Path, train: Train) -> World:

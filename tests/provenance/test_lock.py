@@ -8,6 +8,7 @@ import pytest
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance.lock import contradictions, read_lock, upstream
+from lora_recipes.provenance.pipeline import stage_plans
 
 LOCK = """
 schema: '2.0'
@@ -60,6 +61,11 @@ def test_a_stage_that_ran_on_something_else_than_was_made_is_named(tmp_path: Pat
         ("schema: '2.0'\n", "cannot be read: no 'stages'"),
         ("stages: {train: {outs: [{path: a, etag: b}]}}", "cannot be read: no 'md5'"),
         ("stages: [train]", "cannot be read: "),
+        ("", "cannot be read: it is empty\n"),
+        ("\0" * 100, "cannot be read: it is empty\n"),
+        ("schema: '2.0'\nstages:\n  train", "cannot be read: "),
+        ("stages: {train: {outs: [{path: a, md5: 12}]}}", "cannot be read: it is cut off, or was "),
+        ("[" * 100_000, "cannot be read: it is cut off, or was "),
     ],
 )
 def test_a_lock_that_is_not_whole_is_refused(tmp_path: Path, text: str, what: str):
@@ -74,4 +80,18 @@ def test_a_commit_without_a_lock_is_refused(tmp_path: Path):
     assert str(error.value) == (
         "dvc.lock: is not in this commit: nothing was trained in it\n"
         "  fix:     name a commit that was made after `dvc repro`"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "schema: '2.0'\n", "[", "stages: 3"])
+def test_a_plan_beside_a_damaged_lock_says_the_way_back(tmp_path: Path, text: str):
+    write(tmp_path, text)
+    with pytest.raises(CannotTell) as error:
+        stage_plans(tmp_path, {})
+    (problem,) = error.value.problems
+    assert problem.where == "dvc.lock"
+    assert problem.what.startswith("cannot be read: ")
+    assert problem.fix == (
+        "`git checkout dvc.lock` brings the committed one back; without one, delete it: "
+        "`dvc repro` writes it anew, and takes from its cache what it has made before"
     )

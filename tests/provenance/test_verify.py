@@ -200,3 +200,14 @@ def test_its_help_says_that_the_commits_code_runs(capsys: pytest.CaptureFixture[
         "It runs the commit's own code, and with --env installs its packages: verify only commits "
         "that you trust." in said
     )
+
+
+def test_a_project_that_is_a_submodule_is_verified_like_any_other(made: Path, tmp_path: Path):
+    top = make_repository(tmp_path / "top")
+    git(top, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(made), "sub")
+    root = top / "sub"
+    for ignored in ("data/rex", "models", ".dvc/cache"):
+        shutil.copytree(made / ignored, root / ignored)
+    verdict = verify(root, Wanted("HEAD"), Quiet())
+    assert [output.same for output in verdict.outputs] == [True]
+    assert len(git(root, "worktree", "list").splitlines()) == 1
