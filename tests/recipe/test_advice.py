@@ -26,7 +26,14 @@ BRACE = "is not YAML: a text that starts with { is not quoted"
             RATE,
             "write a point: 0.0002",
         ),
-        ("dataset:\n  trigger: 007", 4, "dataset.trigger = 7", "a text", QUOTES),
+        (
+            "dataset:\n  trigger: 007",
+            4,
+            "dataset.trigger = 007",
+            "a text",
+            'put it in quotes: "007"',
+        ),
+        ("dataset:\n  trigger: 7", 4, "dataset.trigger = 7", "a text", QUOTES),
         ("dataset:\n  trigger: true", 4, "dataset.trigger = true", "a text", QUOTES),
         (
             "train: {snapshots: 4}",
