@@ -76,7 +76,7 @@ def pickled_base(root: Path) -> None:
 
 def absent_base(root: Path) -> None:
     override("model: null", "model: nobody/model")(root)
-    override("revision: null", "revision: " + "0" * 40)(root)
+    override("revision: null", "revision: " + "a1" * 20)(root)
 
 
 def foreign_base(root: Path) -> None:
@@ -102,7 +102,7 @@ IN_RECIPE = [
     (incomplete_base, "models/half"),
     (pickled_base, "model.ckpt"),
     (foreign_base, "prediction_type = flow"),
-    (absent_base, "not on this machine (HF_HUB_OFFLINE is set); missing at revision 0"),
+    (absent_base, "not on this machine (HF_HUB_OFFLINE is set); missing at revision a1a1"),
     (override("data: data/demo", "data: data/dmeo"), "did you mean data/demo?"),
 ]
 
