@@ -13,11 +13,12 @@ from lora_recipes.dataset.decode import sniff
 from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import FileFacts, examine, headers, version
 from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, shown
-from lora_recipes.dataset.geometry import Size, shape
+from lora_recipes.dataset.geometry import shape
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import counted, first_few
 

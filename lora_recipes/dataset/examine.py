@@ -18,10 +18,10 @@ from lora_recipes.dataset import colour, decode, limits
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.decode import NotRead, Unreadable
 from lora_recipes.dataset.find import DataFile, shown
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.processes import in_order, worth_having
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 
 THUMBNAIL = 16

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from math import gcd
 
 from lora_recipes.hashing import counter
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
+from lora_recipes.recipe.size import Size
 
 LARGEST_TERM = 32
 """Aspect ratios with larger terms are told as a decimal."""
@@ -26,11 +24,6 @@ class Placement:
 
     left: int
     """Columns cut off at the left, in pixels of the resized picture."""
-
-
-def target_size(resolution: int | tuple[int, int]) -> Size:
-    """`prepare.resolution` as (width, height)."""
-    return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
 def cover(size: Size, target: Size) -> Size:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.find import shown
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
@@ -22,6 +21,7 @@ from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.kept import way_back
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Quiet, Reporter
 
 UNPINNED = "unpinned"

@@ -22,13 +22,11 @@ from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_ha
 from lora_recipes.dataset.find import folder_problems, shown
 from lora_recipes.dataset.geometry import (
     Placement,
-    Size,
     cover,
     fits,
     is_smaller,
     place,
     shape,
-    target_size,
 )
 from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.png import png
@@ -38,6 +36,7 @@ from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.reporting import Reporter
 
 LONGEST_NAME = 255 - len("..x2b_81k0.tmp")
@@ -96,7 +95,7 @@ class _Preparing:
     def __call__(self, task: tuple[ListedPicture, Path]) -> dict[str, Any]:
         """Write the training picture; its entry in the index."""
         listed, file = task
-        settings, target = self.settings, target_size(self.settings.resolution)
+        settings, target = self.settings, size_of(self.settings.resolution)
         pixels = _pixels(self.folder, file, listed, settings.background)
         placement = place(pixels.size, target, settings.crop, settings.seed, listed.path)
         prepared = cut(pixels, placement, target)
@@ -134,7 +133,7 @@ def _file(path: str) -> str:
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
     """What keeps pictures of these sizes, by path, from becoming training pictures."""
-    target = target_size(settings.resolution)
+    target = size_of(settings.resolution)
     small = [path for path, size in sizes.items() if is_smaller(size, target)]
     wanted = f"{target[0]}×{target[1]}"
     problems = []

@@ -9,7 +9,6 @@ from lora_recipes.dataset.build import glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
-from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
@@ -19,6 +18,7 @@ from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Quiet, Reporter
 from lora_recipes.text import counted
 
