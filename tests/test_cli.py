@@ -15,8 +15,11 @@ import pytest
 from lora_recipes import cli
 from lora_recipes.answers import how_it_stopped
 from lora_recipes.machine import Device
+from lora_recipes.reporting import Quiet
+from lora_recipes.stages.check import before
 from lora_recipes.stopping import Stopped
 from tests.dataset.pictures import photo, put
+from tests.provenance.git import make_repository
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -342,3 +345,47 @@ def test_plan_says_that_the_gpu_is_not_here(
         "it encodes"
     )
     assert (told in capsys.readouterr().out.splitlines()) == (card is None)
+
+
+NO_GIT = (
+    "this folder is in no git repository, as after the download of a ZIP: DVC does not run here, "
+    "and no commit can hold what was trained\n"
+    "  fix:     `git clone` the project instead; or make this one a repository: `git init && git "
+    "add -A && git commit -m start`\n"
+)
+
+
+def test_validate_plan_and_pin_say_that_there_is_no_git_repository(
+    params: Path, capsys: pytest.CaptureFixture[str]
+):
+    put(params.parent, "dvc.yaml", "stages: {}\n")
+    params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\n")
+    assert cli.main(["plan"]) == 1
+    assert capsys.readouterr().err.endswith(NO_GIT)
+    assert cli.main(["validate"]) == 0
+    assert capsys.readouterr().err.endswith(f"warning: {NO_GIT}")
+    assert cli.main(["pin"]) == 0
+    assert f"warning: {NO_GIT}" in capsys.readouterr().err
+
+
+def test_plan_pin_and_the_dataset_stage_warn_of_data_that_no_commit_will_hold(
+    params: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = make_repository(params.parent)
+    put(root, ".gitignore", "/data\n")
+    params.write_text("recipe: mine\ndata: data\nbase: {model: pocket}\n")
+    told = (
+        "data is neither in git nor under DVC: nobody can train this commit again\n"
+        "  fix:     dvc add data"
+    )
+    for command in ("plan", "pin"):
+        assert cli.main([command]) == 0
+        out, err = capsys.readouterr()
+        assert f"warning: {told}\n" in err
+    assert "`git add data.dvc params.yaml recipes/pins/" in out
+    report = Quiet()
+    before("dataset", root, report)
+    assert report.warned == [told]
+    put(root, "data.dvc", "outs: []\n")
+    assert cli.main(["plan"]) == 0
+    assert "neither" not in capsys.readouterr().err

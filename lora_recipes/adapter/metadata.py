@@ -21,6 +21,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import size_of
 
 # Two modules that SDXL's UNet has and no smaller one: (module, inputs of its down matrix).
 _SDXL_MODULES = (
@@ -121,8 +122,7 @@ def _modelspec(sections: Mapping[str, Section], prediction: str) -> dict[str, st
     dataset, prepare = sections["dataset"], sections["prepare"]
     assert isinstance(dataset, Dataset)
     assert isinstance(prepare, Prepare)
-    size = prepare.resolution
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = size_of(prepare.resolution)
     words = [word for word in (dataset.trigger, dataset.class_word) if word != "none"]
     fields = {
         "modelspec.description": "LoRA adapter made by lora-recipes",

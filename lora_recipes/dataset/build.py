@@ -16,10 +16,11 @@ from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, fol
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
-from lora_recipes.dataset.size import Size, shape
+from lora_recipes.dataset.size import shape
 from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import counted
 

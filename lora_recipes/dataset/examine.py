@@ -20,10 +20,10 @@ from lora_recipes.dataset.decode import NotRead, Unreadable
 from lora_recipes.dataset.find import DataFile, named
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.processes import in_order, worth_having
-from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.printable import line as brief
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 
 THUMBNAIL = 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lora_recipes.dataset.size import Size
 from lora_recipes.hashing import counter
+from lora_recipes.recipe.size import Size
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,6 @@ class Placement:
 
     left: int
     """Columns cut off at the left, in pixels of the resized picture."""
-
-
-def target_size(resolution: int | tuple[int, int]) -> Size:
-    """`prepare.resolution` as (width, height)."""
-    return (resolution, resolution) if isinstance(resolution, int) else resolution
 
 
 def cover(size: Size, target: Size) -> Size:

@@ -15,7 +15,6 @@ from lora_recipes.command import as_called
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.dataset.place import shown
-from lora_recipes.dataset.size import Size
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError, Wording
 from lora_recipes.files import own_folder, read_bytes, write_text
 from lora_recipes.pipeline import PARAMS
@@ -23,6 +22,7 @@ from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.kept import way_back
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Quiet, Reporter
 from lora_recipes.text import first_few
 

@@ -25,18 +25,18 @@ from lora_recipes.dataset.geometry import (
     fits,
     is_smaller,
     place,
-    target_size,
 )
 from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
-from lora_recipes.dataset.size import Size, shape
+from lora_recipes.dataset.size import shape
 from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import first_few
 
@@ -96,7 +96,7 @@ class _Preparing:
     def __call__(self, task: tuple[ListedPicture, Path]) -> dict[str, Any]:
         """Write the training picture; its entry in the index."""
         listed, file = task
-        settings, target = self.settings, target_size(self.settings.resolution)
+        settings, target = self.settings, size_of(self.settings.resolution)
         pixels = _pixels(self.folder, file, listed, settings.background)
         placement = place(pixels.size, target, settings.crop, settings.seed, listed.path)
         prepared = cut(pixels, placement, target)
@@ -134,7 +134,7 @@ def _file(path: str) -> str:
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
     """What keeps pictures of these sizes, by path, from becoming training pictures."""
-    target = target_size(settings.resolution)
+    target = size_of(settings.resolution)
     small = [path for path, size in sizes.items() if is_smaller(size, target)]
     wanted = f"{target[0]}×{target[1]}"
     problems = []

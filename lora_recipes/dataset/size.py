@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import gcd
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
+from lora_recipes.recipe.size import Size
 
 LARGEST_TERM = 32
 """Aspect ratios with larger terms are told as a decimal."""

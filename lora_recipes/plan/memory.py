@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from lora_recipes.plan.shapes import POCKET
 from lora_recipes.recipe.model import Recipe
+from lora_recipes.recipe.size import size_of
 
 GIB = 2**30
 
@@ -84,8 +85,7 @@ def estimate(recipe: Recipe, weights: int) -> Memory:
 
 def _activations(recipe: Recipe, bytes_each: int) -> int:
     """They grow with the area, the batch and the size of a number."""
-    size = recipe.prepare.resolution
-    area = size**2 if isinstance(size, int) else math.prod(size)
+    area = math.prod(size_of(recipe.prepare.resolution))
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
     return int(one * area / 1024**2 * recipe.train.batch_size * bytes_each / 2)
 

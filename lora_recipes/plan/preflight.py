@@ -13,13 +13,13 @@ from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
-from lora_recipes.dataset.size import Size
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Quiet, Reporter
 from lora_recipes.text import counted
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from lora_recipes.errors import UserError
+from lora_recipes.errors import Place, UserError
 from lora_recipes.machine import Device, device_of
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
@@ -23,6 +25,14 @@ from lora_recipes.text import aligned, counted
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 COLUMNS = 48
+LENGTH = (
+    "train.repeats",
+    "train.epochs",
+    "train.gradient_accumulation",
+    "train.batch_size",
+)
+"""The keys by which a training can be too short for one step."""
+
 HEADER_BYTES_PER_MODULE = 420
 """Names, shapes and offsets of its three tensors in the file's header."""
 
@@ -115,7 +125,7 @@ def make_plan(
     """
     recipe = resolved.recipe
     if repeats is not None and (
-        problems := problems_for_images(recipe.train, repeats, resolved.where)
+        problems := problems_for_images(recipe.train, repeats, partial(_editable, resolved.where))
     ):
         raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
@@ -133,6 +143,12 @@ def make_plan(
         duration=_duration(resolved, length, device, root),
         sure=sure,
     )
+
+
+def _editable(where: Callable[[str], Place], key: str) -> Place:
+    """The place in params.yaml of a key, or of one beside it, for the user to change."""
+    places = (where(name) for name in (LENGTH if key in LENGTH else (key,)))
+    return next((place for place in places if place.file == PARAMS), Place(PARAMS))
 
 
 def _duration(

@@ -12,6 +12,7 @@ from lora_recipes.recipe.sections.compute import Checkpointing, Compute
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import size_of
 
 SDXL_UNET = "320-640-1280/1-2-10"
 
@@ -86,14 +87,13 @@ def shape_of(  # noqa: PLR0917
         root: the project's folder, to look into a local base model's config.
     """
     config = unet_config(base.model, root)
-    size = prepare.resolution
     return Shape(
         device=device,
         threads=compute.threads,
         processes=processes,
         unet=f"{_joined(config['block_out_channels'])}/"
         f"{_joined(config['transformer_layers_per_block'])}",
-        pixels=size**2 if isinstance(size, int) else math.prod(size),
+        pixels=math.prod(size_of(prepare.resolution)),
         batch=train.batch_size,
         accumulation=train.gradient_accumulation,
         rank=lora.rank,

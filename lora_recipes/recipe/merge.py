@@ -29,7 +29,7 @@ class Merged:
     """Merged and interpolated."""
 
     raw: dict[str, Any]
-    """The same before interpolation."""
+    """The same before interpolation, with numbers such as 007 as they were written."""
 
     layers: list[Checked]
     """Strongest first."""
@@ -62,6 +62,11 @@ def merge(layers: list[Checked]) -> Merged:
     for layer in reversed(layers):
         _lay_over(tree, layer.data)
     values, unresolved = interpolate(tree)
+    for layer in layers:
+        for (*sections, leaf), text in layer.source.written.items():
+            around = lookup(tree, tuple(sections))
+            if lookup(tree, (*sections, leaf)) == int(text):
+                around[leaf] = text
     return Merged(values, tree, layers, unresolved)
 
 

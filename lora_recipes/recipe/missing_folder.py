@@ -20,7 +20,12 @@ from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.near import nearest
 from lora_recipes.recipe.yamlfile import read
+from lora_recipes.text import first_few
 
+NAMED = 8
+"""Data sets that a message names before it says how many more there are."""
+
+SEVERAL = "holds data sets, of which one is trained on"
 NOT_HERE = "the images are not here yet"
 DRIVE = re.compile(r"([A-Za-z]):[\\/]+(.*)")
 REMOTE = re.compile(r"""'?remote "(.+)"'?""")
@@ -38,6 +43,7 @@ def missing_folder(root: Path) -> Problem | None:
     try:
         what = _wrong(root, name)
         fix = how_to_fetch(root, name.rstrip("/")) if what == NOT_HERE else _other(root, name)
+        fix = f"write one of them: {_sets(root, name)}" if what == SEVERAL else fix
     except (OSError, ValueError):
         what, fix = "no folder can have that name", _other(root, name)
     if not what:
@@ -63,7 +69,10 @@ def _wrong(root: Path, name: str) -> str:
     folder = root / name
     tracked = (root / f"{name.rstrip('/')}.dvc").is_file()
     if folder.is_dir():
-        return NOT_HERE if tracked and not any(folder.iterdir()) else ""
+        if tracked and not any(folder.iterdir()):
+            return NOT_HERE
+        several = (folder / "demo").is_dir() or any(folder.glob("[!.]*.dvc"))
+        return SEVERAL if several else ""
     if folder.exists():
         return "is a file, not a folder"
     return NOT_HERE if tracked else "no such folder"
@@ -83,6 +92,14 @@ def _other(root: Path, name: str) -> str:
         return f"write {name.replace(chr(92), '/')}"
     near = _near(root, Path(name))
     return f"did you mean {near}?" if near else "write the path of the folder with your images"
+
+
+def _sets(root: Path, name: str) -> str:
+    """The data sets in a folder of several."""
+    folders = {path.name for path in (root / name).iterdir() if path.is_dir()}
+    names = sorted(folders | {path.stem for path in (root / name).glob("*.dvc")})
+    shown = [(Path(name) / each).as_posix() for each in names if each[0] != "."]
+    return first_few(shown, NAMED)
 
 
 def _near(root: Path, given: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lora_recipes.errors import Place, Problem
+from lora_recipes.pipeline import PARAMS
 from lora_recipes.recipe import belonging, rules_base, rules_data, rules_train
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
@@ -59,12 +60,20 @@ def broken(
             place = where(key) or _nearest_place(rule, finding, where)
             if rule.moment == "run" and at_run is not None:
                 place = at_run(key)
+            elif moment == "run" and (place is None or place.file != PARAMS):
+                place = _own_place(rule, where) or place
             yield Problem(
                 where=place or "",
                 what=f"{dotted(key)} = {show(value)}{finding.beside}",
                 allowed=finding.allowed,
                 fix=finding.fix,
             )
+
+
+def _own_place(rule: Rule, where: Callable[[Key], Place | None]) -> Place | None:
+    """Where params.yaml sets a key of the rule: that is the user's to change, not the recipe."""
+    places = (where(tuple(name.split("."))) for name in rule.keys)
+    return next((place for place in places if place and place.file == PARAMS), None)
 
 
 def _nearest_place(

@@ -133,6 +133,8 @@ def _told(known: Known, key: Key, value: Any, raw: Any) -> tuple[str, str, str]:
         return f"{name} = {show(raw)}, which is {describe(value)} here", known.allowed, _of_env(raw)
     source = f" (from {show(raw)})" if isinstance(raw, str) and raw != value and "${" in raw else ""
     fix = _as_list(known, key, value) or _fix(known, value, raw)
+    if isinstance(raw, str) and isinstance(value, int) and "number" not in known.allowed:
+        return f"{name} = {raw}", known.allowed, f'put it in quotes: "{raw}"'
     return f"{name} = {show(value)}{source}", known.allowed, fix
 
 

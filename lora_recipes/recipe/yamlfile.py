@@ -61,6 +61,8 @@ class Source:
 
     data: dict[str, Any]
     lines: dict[Key, int] = field(default_factory=dict)
+    written: dict[Key, str] = field(default_factory=dict)
+    """Numbers that begin with zeros, such as 007, as they stand there: a text was meant."""
 
     def where(self, key: Key) -> Place:
         """The place of a key, or of the nearest mapping around it that has a line."""
@@ -124,7 +126,9 @@ def _parsed(text: str, shown: str) -> Source:
     except Exception as error:  # of a value that its tag does not fit, nearly any
         raise UserError(_unforeseen(yaml, node, shown)) from error
     lines = {} if node is None else dict(islice(_lines(node, ()), MOST_VALUES))
-    source = Source(shown, data, lines)
+    scalars = () if node is None else islice(_scalars(node, ()), MOST_VALUES)
+    written = {key: text for key, text in scalars if re.fullmatch(r"0[0-9]+", text)}
+    source = Source(shown, data, lines, written)
     if not isinstance(data, dict):
         raise UserError.of(
             where=Place(shown, 1),
@@ -314,6 +318,14 @@ def _lines(node: Any, key: Key) -> Iterator[tuple[Key, int]]:
         for position, value in enumerate(node.value):
             yield (*key, position), value.start_mark.line + 1
             yield from _lines(value, (*key, position))
+
+
+def _scalars(node: Any, key: Key) -> Iterator[tuple[Key, str]]:
+    """The text of every value without quotes at or under a node; of all others nothing."""
+    yield key, node.value if node.id == "scalar" and node.style is None else ""
+    for position, item in enumerate(() if node.id == "scalar" else node.value):
+        name, value = (item[0].value, item[1]) if node.id == "mapping" else (position, item)
+        yield from _scalars(value, (*key, name))
 
 
 def _odd_values(source: Source, data: dict[Any, Any]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lora_recipes.recipe.sections.sample import Sample
+from lora_recipes.recipe.size import size_of
 
 BASE, FINAL = "none", "final"
 SNAPSHOT_PROMPTS = 4
@@ -62,8 +63,4 @@ def image_size(sample: Sample, resolution: int | Sequence[int]) -> tuple[int, in
     Args:
         resolution: `prepare.resolution` as the adapter's header has it.
     """
-    size = resolution if sample.size == "auto" else sample.size
-    if isinstance(size, int):
-        return size, size
-    width, height = size
-    return int(width), int(height)
+    return size_of(resolution if sample.size == "auto" else sample.size)

@@ -12,9 +12,9 @@ from lora_recipes.dataset.geometry import (
     fits,
     is_smaller,
     place,
-    target_size,
 )
 from lora_recipes.dataset.size import shape
+from lora_recipes.recipe.size import size_of
 
 SIZES = [(1000, 1500), (1500, 1000), (3000, 3001), (4032, 3024), (65, 4000), (1, 1), (832, 1216)]
 TARGETS = [(1024, 1024), (832, 1216), (64, 128)]
@@ -85,8 +85,8 @@ def test_a_picture_is_smaller_if_either_edge_is():
 
 
 def test_one_number_is_a_square():
-    assert target_size(768) == (768, 768)
-    assert target_size((832, 1216)) == (832, 1216)
+    assert size_of(768) == (768, 768)
+    assert size_of((832, 1216)) == (832, 1216)
 
 
 @pytest.mark.parametrize(

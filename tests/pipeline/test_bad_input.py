@@ -5,6 +5,7 @@ Each case runs the real stage in a process in which torch cannot be imported.
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,20 @@ def pickled_base(root: Path) -> None:
     override("model: null", "model: model.ckpt")(root)
 
 
+def absent_base(root: Path) -> None:
+    override("model: null", "model: nobody/model")(root)
+    override("revision: null", "revision: " + "a1" * 20)(root)
+
+
+def foreign_base(root: Path) -> None:
+    """A folder whose scheduler trains on what nobody here knows."""
+    shutil.copytree(REPOSITORY / "lora_recipes/pocket/model", root / "models/odd")
+    file = root / "models/odd/scheduler/scheduler_config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"prediction_type": "flow"}))
+    override("model: null", "model: models/odd")(root)
+
+
 IN_RECIPE = [
     (override("  rank: null", "  rnak: 3"), "did you mean rank?"),
     (override("  rank: null", "  rank: wide"), "lora.rank = wide"),
@@ -86,6 +101,9 @@ IN_RECIPE = [
     (extends_loop, "closes a ring: one → two → one"),
     (incomplete_base, "models/half"),
     (pickled_base, "model.ckpt"),
+    (foreign_base, "prediction_type = flow"),
+    (absent_base, "not on this machine (HF_HUB_OFFLINE is set); missing at revision a1a1"),
+    (override("data: data/demo", "data: data/dmeo"), "did you mean data/demo?"),
 ]
 
 

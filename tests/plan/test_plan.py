@@ -150,6 +150,16 @@ def test_a_recipe_that_does_not_fit_the_images_has_no_plan(project):
     )
 
 
+def test_what_does_not_fit_the_images_is_said_of_params_yaml_and_not_of_the_recipe(project):
+    project.recipe("train: {repeats: 1, warmup_steps: 4, scheduler: linear}\n")
+    project.params("lora: {rank: 8}\ntrain:\n  gradient_accumulation: 8\n")
+    told = message(lambda: make_plan(resolve(project.root), [1] * 2, project.root))
+    assert told.startswith("params.yaml:5: zero full optimizer steps: 2 images × 1 repeats × ")
+    project.params()
+    told = message(lambda: make_plan(resolve(project.root), [1] * 8, project.root))
+    assert told.startswith("params.yaml: train.warmup_steps = 4 with 8 images\n")
+
+
 @pytest.mark.parametrize(
     ("train", "steps", "drawn"),
     [

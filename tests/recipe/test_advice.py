@@ -12,6 +12,8 @@ SHARES = "write shares of the training, such as [0.25, 0.5, 0.75]"
 TEXTS = "a list of texts"
 PIXELS = "a whole number from 64 to 4,096, a multiple of 8, or [width, height] of such"
 RATE = "a number above 0 up to 0.1, or auto"
+RANK = "a whole number from 1 to 1,024"
+RANGE = "choose a value in that range; the default is 128"
 QUOTES = "put it in quotes, which makes a text of it"
 BRACE = "is not YAML: a text that starts with { is not quoted"
 
@@ -26,7 +28,15 @@ BRACE = "is not YAML: a text that starts with { is not quoted"
             RATE,
             "write a point: 0.0002",
         ),
-        ("dataset:\n  trigger: 007", 4, "dataset.trigger = 7", "a text", QUOTES),
+        (
+            "dataset:\n  trigger: 007",
+            4,
+            "dataset.trigger = 007",
+            "a text",
+            'put it in quotes: "007"',
+        ),
+        ("lora: {rank: 00}", 3, "lora.rank = 0", RANK, RANGE),
+        ("dataset:\n  trigger: 7", 4, "dataset.trigger = 7", "a text", QUOTES),
         ("dataset:\n  trigger: true", 4, "dataset.trigger = true", "a text", QUOTES),
         (
             "train: {snapshots: 4}",

@@ -16,6 +16,7 @@ from lora_recipes.stages import resolve as stage
 from tests.recipe.conftest import message
 
 PLAIN = "write the path of the folder with your images"
+SETS = "write one of them: data/clock, data/dog"
 COPY = (
     "copy the pictures into data/dog from where they are: .dvc/config names no remote to "
     "`dvc pull` them from, and DVC's cache does not hold them"
@@ -30,6 +31,7 @@ COPY = (
         ("nowhere/at/all", "no such folder", PLAIN),
         ("data/dog", "the images are not here yet", COPY),
         ("data/dog/", "the images are not here yet", COPY),
+        ("data", "holds data sets, of which one is trained on", SETS),
         ("clock", "no such folder", "did you mean data/clock?"),
         (r"data\clock", "no such folder", "write data/clock"),
         (

@@ -416,6 +416,16 @@ def test_a_rule_is_reported_where_another_of_its_keys_is_set(project):
     assert message(lambda: resolve(project.root)).startswith("params.yaml:7: train.learning_rate")
 
 
+def test_a_rule_is_reported_where_the_user_broke_it_and_not_in_the_recipe(project):
+    project.recipe("train:\n  steps: 300\n  epochs: auto\n")
+    project.params("lora: {rank: 8}\ntrain:\n  epochs: 3\n")
+    assert message(lambda: resolve(project.root)) == (
+        "params.yaml:5: train.steps = 300 beside train.epochs = 3\n"
+        "  allowed: one of train.epochs and train.steps as a number, the other auto\n"
+        "  fix:     write `epochs: auto` to train for exactly so many steps, or `steps: auto`"
+    )
+
+
 def test_too_few_samples_for_one_step_are_told_once_images_are_counted(project):
     project.recipe("train: {repeats: 1, gradient_accumulation: 8}\n")
     loaded = load_recipe(project.root, "mine")
