@@ -44,7 +44,11 @@ class StatCache:
             fact: JSON.
         """
         age = time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns)
-        if age >= SETTLED_NS and _key(file.stat()) == _key(before):
+        try:
+            untouched = _key(file.stat()) == _key(before)
+        except OSError:  # gone meanwhile
+            untouched = False
+        if age >= SETTLED_NS and untouched:
             self.new[str(file)] = [*_key(before), fact]
 
     def save(self) -> None:
@@ -58,7 +62,7 @@ class StatCache:
             content = json.loads(self.path.read_bytes())
             if content["version"] == self.version and isinstance(content["files"], dict):
                 return dict(content["files"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return {}
 

@@ -17,6 +17,7 @@ from lora_recipes.dataset.geometry import Size
 from lora_recipes.dataset.manifest import HashedFields, Manifest, content_hash, hashed_fields
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.files import own_folder, write_text
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.reporting import Quiet, Reporter
@@ -75,9 +76,10 @@ def write_listing(root: Path, manifest: Manifest) -> Path:
 def read_listing(root: Path, pin: str) -> list[HashedFields] | None:
     """What a pin stands for, or None where that is not known (no listing, or not the pin's)."""
     try:
-        images = json.loads(listing_path(root, pin).read_text("utf-8"))["images"]
+        path = listing_path(root, pin)
+        images = json.loads(path.read_text("utf-8"))["images"] if path.is_file() else []
         return list(images) if content_hash(images) == pin else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -136,7 +138,7 @@ def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
         was, now = before[old_path]["caption"], after[path]["caption"]
         if was != now:
             lines.append(f'caption:  {path}: "{was}" -> "{now}"')
-    return lines
+    return [brief(line) for line in lines]
 
 
 def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> list[tuple[str, str]]:
