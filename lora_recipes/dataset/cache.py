@@ -46,7 +46,11 @@ class StatCache:
             fact: JSON.
         """
         age = time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns)
-        if age >= SETTLED_NS and _key(file.stat()) == _key(before):
+        try:
+            untouched = _key(file.stat()) == _key(before)
+        except OSError:  # gone meanwhile
+            untouched = False
+        if age >= SETTLED_NS and untouched:
             self.new[str(file)] = [*_key(before), fact]
 
     def save(self) -> None:

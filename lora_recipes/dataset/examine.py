@@ -112,6 +112,11 @@ def examine(
 def _examine_one(entry: DataFile) -> FileFacts | Unreadable:
     """The facts of a picture, or why there are none. Runs in other processes too."""
     try:
+        if (size := entry.file.stat().st_size) > limits.MEMORY:
+            return Unreadable(
+                f"has {size:,} bytes and was not read; the most is {limits.MEMORY:,}",
+                "save it as a JPEG, which takes less, or move it out of the data folder",
+            )
         return facts_of(entry.file.read_bytes(), entry.suffix)
     except OSError as error:
         return _closed(error)

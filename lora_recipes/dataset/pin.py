@@ -18,6 +18,7 @@ from lora_recipes.dataset.place import shown
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError, Wording
 from lora_recipes.files import own_folder, read_bytes, write_text
 from lora_recipes.pipeline import PARAMS
+from lora_recipes.printable import line as brief
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.kept import way_back
 from lora_recipes.recipe.missing_folder import missing_folder
@@ -161,7 +162,7 @@ def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
         was, now = before[old_path]["caption"], after[path]["caption"]
         if was != now:
             lines.append(f'caption:  {path}: "{was}" -> "{now}"')
-    return lines
+    return [brief(line) for line in lines]
 
 
 def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> list[tuple[str, str]]:

@@ -14,6 +14,9 @@ from lora_recipes.tensors import Entry, Header, read_header
 
 Array = NDArray[Any]
 
+LARGEST = 16 * 2**30
+"""Bytes of a file that is looked at, in memory: twice an adapter of rank 1024 for all of SDXL."""
+
 _PLAIN = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -36,8 +39,22 @@ def read_arrays(path: Path) -> tuple[Header, dict[str, Array]]:
         UserError: as `read_header`, or a tensor has a type that is not known here.
     """
     header = read_header(path)
-    data = memoryview(path.read_bytes())[header.data_start :]
-    return header, {name: _array(path, name, e, data) for name, e in header.entries.items()}
+    if (size := path.stat().st_size) > LARGEST:
+        raise _too_large(path, size)
+    try:
+        data = memoryview(path.read_bytes())[header.data_start :]
+        return header, {name: _array(path, name, e, data) for name, e in header.entries.items()}
+    except MemoryError as error:
+        raise _too_large(path, size) from error
+
+
+def _too_large(path: Path, size: int) -> UserError:
+    return UserError.of(
+        where=str(path),
+        what=f"has {size:,} bytes, more than can be looked at here",
+        allowed=f"at most {LARGEST // 2**30} GiB, and less than this machine's memory",
+        fix="name an adapter; if it is one, convert it to fp16 with the tool that wrote it",
+    )
 
 
 def _array(path: Path, name: str, entry: Entry, data: memoryview) -> Array:

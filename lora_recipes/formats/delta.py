@@ -158,6 +158,8 @@ def _getter(module: Module, arrays: Mapping[str, Array]) -> Any:
 
     def get(role: str) -> Array | None:
         name = module.tensors.get(role)
+        if name is not None and arrays[name].size > MOST_NUMBERS:
+            raise TooLargeError
         return None if name is None else arrays[name].astype(np.float64)
 
     return get

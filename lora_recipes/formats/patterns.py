@@ -21,6 +21,9 @@ MOST_GLOBS = 100
 """Patterns with `.*` or `(a|b)` in one list. Whole regular expressions, which peft takes, are not
 tried: a stranger's could run for ever."""
 
+MOST_STARS = 8
+"""`.*` in one pattern."""
+
 MOST_DOTS = 32
 """In a name of a pattern."""
 
@@ -103,6 +106,8 @@ def _globs(name: str) -> list[Glob]:
             return []
     found = [_GLOB.fullmatch(way) for way in ways]
     if not all(one and "*" not in one[2].replace(".*", "") for one in found):
+        return []
+    if name.count(".*") > MOST_STARS:
         return []
     return [Glob(tuple(one[2].split(".*")), one[1] == "^") for one in found if one]
 
