@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_recipes.dataset.build import glance
+from lora_recipes.command import as_called
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
@@ -27,8 +28,7 @@ A_MOMENT = 25_000_000
 
 GLANCED = (
     "only their names, headers and captions were looked at. Not looked at: damage behind the "
-    "header, pictures that are there twice, and whether the data are as pinned; `lora-recipes pin` "
-    "does"
+    "header, pictures that are there twice, and whether the data are as pinned"
 )
 
 
@@ -64,7 +64,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
         if glanced:
             sizes, problems = glance(folder, dataset, report)
             problems += size_problems(sizes, prepare, report)
-            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}")
+            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
