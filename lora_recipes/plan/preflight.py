@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lora_recipes.dataset.build import glance
 from lora_recipes.command import as_called
+from lora_recipes.dataset.build import glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
