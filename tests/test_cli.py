@@ -304,7 +304,7 @@ def test_plan_says_what_the_run_will_not_be_able_to_tell(
 ):
     def said(text: str) -> list[str]:
         params.write_text(text)
-        assert cli.main(["plan"]) == 0
+        cli.main(["plan"])  # 1 where the base is neither here nor to be had
         lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
         return [line for line in lines if line.startswith(("verdict ", "pocket "))]
 

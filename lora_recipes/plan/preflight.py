@@ -65,7 +65,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
         if glanced:
             sizes, problems = glance(folder, dataset, report)
             problems += size_problems(sizes, prepare, report)
-            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}")
+            report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:

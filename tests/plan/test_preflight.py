@@ -90,7 +90,7 @@ def test_pin_warns_of_pictures_that_will_be_refused(root, capsys):
     pin = accept(root, Dataset(**TOY)).hash
     assert out.endswith(
         f"params.yaml: dataset.manifest = {pin}\n"
-        "2 images accepted; next: `lora-recipes plan`, `dvc repro`, and for the commit "
+        "2 images accepted; next: `python -m lora_recipes plan`, `dvc repro`, and for the commit "
         f"`git add data/my params.yaml recipes/pins/{pin[7:23]}.json`\n"
     )
     assert err.endswith(
