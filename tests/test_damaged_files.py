@@ -179,7 +179,7 @@ def test_what_only_saves_time_or_names_files_is_done_without(
     assert own_runs(root) == []
     if damage != "UTF-16":  # which JSON may be in
         assert read_listing(root, sample_manifest().hash) is None
-        assert read_record(root).figures == {}
+        assert read_record(root).results == {}
 
 
 @pytest.mark.parametrize("damage", ["folder", "pipe", "not UTF-8"])

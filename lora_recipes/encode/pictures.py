@@ -38,7 +38,7 @@ class IndexedPicture:
 
 
 @dataclass(frozen=True)
-class _Index:
+class _IndexFile:
     """What stands in `build/images/index.json`."""
 
     images: tuple[IndexedPicture, ...]
@@ -50,7 +50,7 @@ def read_prepared(folder: Path, images: Sequence[Image]) -> list[IndexedPicture]
     Raises:
         UserError: the folder is not there, not what the prepare stage writes, or of other images.
     """
-    index = read_record(folder / INDEX, _Index, str(folder / INDEX), AGAIN)
+    index = read_record(folder / INDEX, _IndexFile, str(folder / INDEX), AGAIN)
     prepared = {picture.path: picture for picture in index.images}
     if missing := [image.path for image in images if image.path not in prepared]:
         raise UserError.of(
