@@ -21,6 +21,11 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 LARGEST_JSON = 64 * 2**20
 """Bytes of a configuration, an index of shards or a vocabulary; SDXL's largest has 3.6 MB."""
 
+TOO_LARGE = f"has more than {LARGEST_JSON:,} bytes, too many for what it is"
+
+MOST_SHARDS = 100
+"""Files of one part; SDXL's UNet comes in one, two or three."""
+
 LONGEST_PATH = 4096
 """Letters of a path that a message shows."""
 
@@ -118,8 +123,11 @@ def check(folder: Path, search: Search, key: str) -> None:
     if problems:
         raise UserError(problems)
     for component in search.components.values():
-        for path in component.weights:
-            read_header(path)
+        for path in component.files:
+            if path in component.weights:
+                read_header(path)
+            elif path.stat().st_size > LARGEST_JSON:  # a vocabulary that would be hashed for hours
+                raise _no_json(path, TOO_LARGE)
     if (folder / "model_index.json").is_file():
         _check_is_sdxl(folder, key)
 
@@ -136,7 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(found.st_mode):
             raise _no_json(path, "is not a file")
         if found.st_size > LARGEST_JSON:
-            raise _no_json(path, f"has more than {LARGEST_JSON:,} bytes, too many for what it is")
+            raise _no_json(path, TOO_LARGE)
         value = json.loads(path.read_text("utf-8"), object_pairs_hook=once)
         deep = is_deeper(value, DEEPEST_JSON)
     except SaidTwice as error:
@@ -188,6 +196,8 @@ def _shards(index: Path) -> list[str]:
         if not (isinstance(shard, str) and SHARD.fullmatch(shard)):
             raise _wrong_shard(index, f"weight_map: {named(key)} = {shown(shard)}")
     shards = sorted(set(weights.values()))
+    if len(shards) > MOST_SHARDS:
+        raise _wrong_shard(index, f"weight_map names {len(shards):,} files")
     for shard in shards:
         if (target := _leads_to(index.parent, shard)) is not None:
             raise _wrong_shard(

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from lora_recipes import cli
+from lora_recipes.base.locate import locate
 from lora_recipes.console import PlainReporter
 from lora_recipes.dataset import examine
 from lora_recipes.dataset.build import build
 from lora_recipes.dataset.pin import differences, read_listing
+from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.dataset import Dataset
 from tests.dataset.pictures import put
+from tests.fuzz.bases import hollow
 from tests.fuzz.property import Outcome, outcome
 from tests.fuzz.recipes import HEAD, PARAMS
 
@@ -106,6 +109,24 @@ def test_a_pin_is_compared_in_few_words_and_its_listing_is_not_trusted(here: Pat
     listing.unlink()
     listing.write_text("[" * 10**6)
     assert outcome(lambda: read_listing(here, pin)).value is None
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json"])
+def test_a_base_with_a_vocabulary_without_end_is_refused_before_it_is_hashed(here, name):
+    file = endless(hollow(here / "model") / "tokenizer" / name)
+    result = outcome(lambda: locate(Base(model="model"), here, download=False))
+    assert result.printed.startswith(f"{file}: has more than 67,108,864 bytes")
+
+
+def test_a_base_of_thousands_of_shards_is_refused_before_they_are_read(here: Path):
+    unet = hollow(here / "model") / "unet"
+    (unet / "diffusion_pytorch_model.safetensors").rename(unet / "s0.safetensors")
+    for number in range(1, 3000):
+        (unet / f"s{number}.safetensors").symlink_to("s0.safetensors")
+    index = {"weight_map": {f"w{number}": f"s{number}.safetensors" for number in range(3000)}}
+    (unet / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    result = outcome(lambda: locate(Base(model="model"), here, download=False))
+    assert "index.json: weight_map names 3,000 files" in result.printed
 
 
 def adapter(path: Path, header: dict, size: int) -> Path:
