@@ -11,7 +11,7 @@ from typing import Any
 
 from lora_recipes.base.components import TOKENIZERS, WEIGHT_STEMS, Component
 from lora_recipes.base.values import named, shown
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.tensors import read_header
 from lora_recipes.tree import SaidTwice, is_deeper, once
 
@@ -21,7 +21,7 @@ PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 LARGEST_JSON = 64 * 2**20
 """Bytes of a configuration, an index of shards or a vocabulary; SDXL's largest has 3.6 MB."""
 
-TOO_LARGE = f"has more than {LARGEST_JSON:,} bytes, too many for what it is"
+TOO_LARGE: Wording = f"has more than {LARGEST_JSON:,} bytes, too many for what it is"
 
 MOST_SHARDS = 100
 """Files of one part; SDXL's UNet comes in one, two or three."""

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from lora_recipes.errors import CannotTell, Problem
 from lora_recipes.files import read_bytes
+from lora_recipes.pipeline import RESOLVED
 
 FILE = "dvc.lock"
 MAKE_WHOLE = "check this commit out, run `dvc repro`, and commit what it changes; then verify that"
@@ -110,7 +111,7 @@ def upstream(lock: Lock, name: str) -> list[str]:
         stage = lock[waiting.pop()]
         if stage.name not in found:
             found.add(stage.name)
-            read = [*stage.deps, *(["resolved.yaml"] if stage.params else [])]
+            read = [*stage.deps, *([RESOLVED] if stage.params else [])]
             waiting += [makers[path].name for path in read if path in makers]
     return [stage for stage in lock if stage in found]
 
@@ -135,7 +136,7 @@ def _stage(name: str, stage: Mapping[str, Any]) -> LockedStage:
     return LockedStage(
         name=name,
         deps=_hashes(stage.get("deps", [])),
-        params=dict(stage.get("params", {}).get("resolved.yaml", {})),
+        params=dict(stage.get("params", {}).get(RESOLVED, {})),
         outs=_hashes(stage.get("outs", [])),
     )
 

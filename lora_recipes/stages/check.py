@@ -106,7 +106,7 @@ def check_base(root: Path) -> None:
     resolved = read_value(root, "base_identity")
     if found != resolved:
         raise UserError.of(
-            where="resolved.yaml",
+            where=RESOLVED,
             what=f"base.model = {base.model}: its files are {found} now, but the recipe was "
             f"resolved with {resolved}",
             fix="if you changed the base on purpose: "

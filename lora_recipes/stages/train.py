@@ -12,7 +12,7 @@ from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
-from lora_recipes.pipeline import PARAMS, RECORD
+from lora_recipes.pipeline import ENCODED, PARAMS, RECORD
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.params import runtime
@@ -76,7 +76,7 @@ def run(root: Path, report: Reporter) -> None:
             was not finite, or the disk is full. No output is left then.
     """
     recipe = read_recipe(root)
-    encoded = root / "build" / "encoded"
+    encoded = root / ENCODED
     index, stream = _plan(encoded, recipe.train)
     world = _world(root, recipe.train)
 
@@ -103,11 +103,11 @@ def run(root: Path, report: Reporter) -> None:
         except Stopped:
             pass  # no failure of this process: the main one, which may still write, would be killed
         return
-    with checkpoints.locked(), all_or_nothing(root / "out"):
+    with checkpoints.locked(), all_or_nothing(root):
         job, outcome = _train(root, recipe, index, stream, setup, checkpoints, world, report)
         pictures = {role: _of_role(index, role) for role in NEVER_TRAINED}
         unseen = {role: images for role, images in pictures.items() if images}
-        write_outputs(root / "out", job, outcome, unseen, around)
+        write_outputs(root, job, outcome, unseen, around)
         checkpoints.clear()
     if unseen:
         report.say(change(json.loads((root / RECORD).read_text("utf-8"))))
@@ -251,7 +251,7 @@ def prepare_job(  # noqa: PLR0917
         denoiser=Denoiser(unet, setup.dtype),
         adapted=adapted,
         objective=Objective.of(recipe.train, base),
-        pictures=Pictures(root / "build" / "encoded", _of_role(index, TRAIN)),
+        pictures=Pictures(root / ENCODED, _of_role(index, TRAIN)),
         stream=stream,
         train=recipe.train,
         runtime=runtime(root),

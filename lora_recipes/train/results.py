@@ -16,26 +16,28 @@ from lora_recipes.errors import UserError
 from lora_recipes.files import atomic_file, remove_temporaries, write_text, writing
 from lora_recipes.formats.hashes import identity
 from lora_recipes.hashing import sha256_file
+from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, LOSSES, RECORD, SNAPSHOTS, stage
 from lora_recipes.tensors import read_tensors
 from lora_recipes.train.job import Job, Outcome
 from lora_recipes.train.validation import base_and_adapter, mean_loss
 
-OUTPUTS = ("adapter.safetensors", "snapshots", "loss.tsv", "environment.json", "train.json")
-"""What a training writes below `out`."""
+OUTPUTS = tuple(output.path for output in stage("train").outputs)
+"""What a training writes."""
 
 PART = 10
 """The first and the last loss are means over a tenth of the steps: a single one is chance."""
 
 
-def all_or_nothing(out: Path) -> AbstractContextManager[None]:
+def all_or_nothing(root: Path) -> AbstractContextManager[None]:
     """Old outputs go first, and if anything fails no new one stays."""
-    for name in OUTPUTS:
-        remove_temporaries(out, name, older_than=0)
-    return files.all_or_nothing(*(out / name for name in OUTPUTS))
+    outputs = [root / path for path in OUTPUTS]
+    for output in outputs:
+        remove_temporaries(output.parent, output.name, older_than=0)
+    return files.all_or_nothing(*outputs)
 
 
 def write_outputs(
-    out: Path,
+    root: Path,
     job: Job,
     outcome: Outcome,
     unseen: Mapping[str, Sequence[Example]],
@@ -44,7 +46,7 @@ def write_outputs(
     """Write all files of a finished training.
 
     Args:
-        out: the folder, without any of `OUTPUTS`.
+        root: the project, without any of `OUTPUTS`.
         job: what was trained.
         outcome: how it went.
         unseen: pictures that were not trained on, by role; roles without pictures are left out.
@@ -61,15 +63,15 @@ def write_outputs(
         for role, images in unseen.items()
         if images
     }
-    write_text(out / "loss.tsv", loss_table(outcome, job))
-    job.write_adapter(out / "adapter.safetensors", None)
-    _write_snapshots(out / "snapshots", job, unseen)
+    write_text(root / LOSSES, loss_table(outcome, job))
+    job.write_adapter(root / ADAPTER, None)
+    _write_snapshots(root / SNAPSHOTS, job, unseen)
     adapter = {
-        "adapter_sha256": sha256_file(out / "adapter.safetensors"),
-        **identity(out / "adapter.safetensors"),
+        "adapter_sha256": sha256_file(root / ADAPTER),
+        **identity(root / ADAPTER),
     }
-    _write_json(out / "environment.json", {**adapter, "environment": dict(environment)})
-    _write_json(out / "train.json", metrics(outcome, measured))
+    _write_json(root / ENVIRONMENT, {**adapter, "environment": dict(environment)})
+    _write_json(root / RECORD, metrics(outcome, measured))
 
 
 def loss_table(outcome: Outcome, job: Job) -> str:

@@ -81,7 +81,7 @@ MUST_COUNT = {
     "diffusion/noise.py": {"noise", "offset"},
     "diffusion/timesteps.py": {"timestep"},
     "train/module.py": {"posterior"},
-    "train/results.py": {"adapter.safetensors", "loss.tsv", "train.json", "steps"},
+    "train/results.py": {"losses.json", "loss_first", "steps"},
 }
 """Names of tensors and files, fields of headers and tables, purposes of draws: floors."""
 
