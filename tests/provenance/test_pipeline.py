@@ -8,7 +8,7 @@ import pytest
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.provenance import pipeline
-from lora_recipes.provenance.lock import RESTORE
+from lora_recipes.provenance.lock import WAY_BACK
 from lora_recipes.provenance.pipeline import StagePlan, dvc_status, stage_plans, table
 from lora_recipes.provenance.processes import Done
 
@@ -72,7 +72,7 @@ If there are no processes with such PIDs, you can manually remove '.dvc/tmp/rwlo
         (
             "'./dvc.lock' validation failed.\n\nrequired key not provided, in schema\n",
             "'./dvc.lock' validation failed.\n  required key not provided, in schema",
-            RESTORE,
+            WAY_BACK,
         ),
         (
             "ERROR: Unable to read RWLock-file '.dvc/tmp/rwlock'. JSON structure is corrupted\n",
