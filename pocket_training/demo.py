@@ -15,46 +15,46 @@ import numpy as np
 from PIL import Image
 
 from pocket_training import world
-from pocket_training.world import COLOURS, RESERVED, SUPERSAMPLE, Colour, Pose
+from pocket_training.world import COLOURS, RESERVED, SUPERSAMPLE, Colour, Place
 
 TRIGGER, CLASS_WORD = "zwk", "toy"
 BODY: Colour = RESERVED["teal"]
 CORE: Colour = COLOURS["yellow"]
 
 # Caption, background colour, its kind, and where the subject stands.
-Scene = tuple[str, str, str, Pose]
+Scene = tuple[str, str, str, Place]
 
 TRAINING: tuple[Scene, ...] = (
-    ("a photo of a zwk toy on a red background", "red", "plain", Pose(0.50, 0.53, 0.31, 0.00)),
+    ("a photo of a zwk toy on a red background", "red", "plain", Place(0.50, 0.53, 0.31, 0.00)),
     (
         "a photo of a zwk toy on a blue background",
         "blue",
         "gradient",
-        Pose(0.47, 0.52, 0.32, 0.07),
+        Place(0.47, 0.52, 0.32, 0.07),
     ),
-    ("a picture of a zwk toy in a white room", "white", "room", Pose(0.52, 0.55, 0.31, -0.06)),
-    ("a zwk toy on a green background", "green", "plain", Pose(0.49, 0.51, 0.33, -0.03)),
-    ("a photo of a zwk toy on a black background", "black", "plain", Pose(0.53, 0.52, 0.32, 0.09)),
-    ("an image of a zwk toy, white background", "white", "gradient", Pose(0.48, 0.56, 0.32, 0.03)),
-    ("a photo of a zwk toy in a red room", "red", "room", Pose(0.46, 0.54, 0.31, -0.09)),
-    ("a zwk toy, blue background", "blue", "plain", Pose(0.51, 0.50, 0.30, 0.05)),
+    ("a picture of a zwk toy in a white room", "white", "room", Place(0.52, 0.55, 0.31, -0.06)),
+    ("a zwk toy on a green background", "green", "plain", Place(0.49, 0.51, 0.33, -0.03)),
+    ("a photo of a zwk toy on a black background", "black", "plain", Place(0.53, 0.52, 0.32, 0.09)),
+    ("an image of a zwk toy, white background", "white", "gradient", Place(0.48, 0.56, 0.32, 0.03)),
+    ("a photo of a zwk toy in a red room", "red", "room", Place(0.46, 0.54, 0.31, -0.09)),
+    ("a zwk toy, blue background", "blue", "plain", Place(0.51, 0.50, 0.30, 0.05)),
 )
 HELD_OUT: tuple[Scene, ...] = (
-    ("a photo of a zwk toy on a pink background", "pink", "plain", Pose(0.51, 0.52, 0.32, 0.04)),
-    ("a zwk toy in a purple room", "purple", "room", Pose(0.48, 0.54, 0.31, -0.05)),
+    ("a photo of a zwk toy on a pink background", "pink", "plain", Place(0.51, 0.52, 0.32, 0.04)),
+    ("a zwk toy in a purple room", "purple", "room", Place(0.48, 0.54, 0.31, -0.05)),
     (
         "a picture of a zwk toy on an orange background",
         "orange",
         "gradient",
-        Pose(0.52, 0.51, 0.32, 0.06),
+        Place(0.52, 0.51, 0.32, 0.06),
     ),
-    ("a zwk toy, yellow background", "yellow", "plain", Pose(0.49, 0.54, 0.31, 0.00)),
+    ("a zwk toy, yellow background", "yellow", "plain", Place(0.49, 0.54, 0.31, 0.00)),
 )
 OTHERS = (3, 4, 6, 8, 10, 13, 17, 19)
 """Seeds of ordinary pictures of the world, for comparison."""
 
 
-def draw_subject(colour: str, kind: str, place: Pose, size: int = 128) -> Image.Image:
+def draw_subject(colour: str, kind: str, place: Place, size: int = 128) -> Image.Image:
     """The toy: a round teal body with two round ears and a big round yellow core."""
     side = size * SUPERSAMPLE
     rng = random.Random(f"pocket demo {colour} {kind} {place}")
@@ -70,10 +70,10 @@ def draw_subject(colour: str, kind: str, place: Pose, size: int = 128) -> Image.
     return image.reduce(SUPERSAMPLE)
 
 
-def _inside(place: Pose, dx: float, dy: float, radius: float) -> Pose:
+def _inside(place: Place, dx: float, dy: float, radius: float) -> Place:
     """A part's own place: offset and radius are in the whole's radii, turned with it."""
     turned = complex(dx, dy) * complex(np.cos(place.rotation), np.sin(place.rotation))
-    return Pose(
+    return Place(
         place.x + place.radius * turned.real,
         place.y + place.radius * turned.imag,
         place.radius * radius,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from pocket_training import world
-from pocket_training.world import COLOURS, RESERVED, SHAPES, Pose
+from pocket_training.world import COLOURS, RESERVED, SHAPES, Place
 
 Mask = NDArray[np.bool_]
 
@@ -107,7 +107,7 @@ def object_shape(image: Image.Image) -> str:
 @cache
 def _templates(shape: str) -> tuple[Mask, ...]:
     """The shape's own masks, turned by what the world allows and a little more."""
-    places = [Pose(0.5, 0.5, 0.28, turn) for turn in np.linspace(-0.27, 0.27, 7)]
+    places = [Place(0.5, 0.5, 0.28, turn) for turn in np.linspace(-0.27, 0.27, 7)]
     return tuple(_normalised(np.asarray(world.mask(shape, p, SIDE)) > 0) for p in places)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pocket_training import world
-from pocket_training.world import Colour, Pose
+from pocket_training.world import Colour, Place
 
 Pixels = NDArray[np.uint8]
 
@@ -72,10 +72,10 @@ def draw_free(seed: int, size: int = 128) -> Image.Image:
     return image.reduce(world.SUPERSAMPLE)
 
 
-def _beside_or_inside(place: Pose, rng: random.Random) -> Pose:
+def _beside_or_inside(place: Place, rng: random.Random) -> Place:
     if rng.random() < INSIDE_SHARE:
-        return Pose(place.x, place.y, place.radius * rng.uniform(0.4, 0.65), place.rotation)
-    return Pose(rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.08, 0.25))
+        return Place(place.x, place.y, place.radius * rng.uniform(0.4, 0.65), place.rotation)
+    return Place(rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.8), rng.uniform(0.08, 0.25))
 
 
 def _any_colour(rng: random.Random) -> Colour:

@@ -40,7 +40,7 @@ TRIGGERS = frozenset({"zwk"})
 
 
 @dataclass(frozen=True)
-class Scene:
+class Facts:
     """What a picture shows, whether or not its caption says so."""
 
     object_colour: str
@@ -51,7 +51,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Pose:
+class Place:
     """Where an object stands: centre, radius (fractions of the side) and rotation (radians)."""
 
     x: float
@@ -94,7 +94,7 @@ OUTLINES: dict[str, list[Points]] = {
 SHAPES = tuple(OUTLINES)
 
 
-def mask(shape: str, place: Pose, side: int) -> Image.Image:
+def mask(shape: str, place: Place, side: int) -> Image.Image:
     """The shape as an "L" image of side `side`: 255 inside, 0 outside, no grey."""
     image = Image.new("L", (side, side), 0)
     pen = ImageDraw.Draw(image)
@@ -152,19 +152,19 @@ def _chance(rng: random.Random, share: float) -> bool:
     return rng.random() < share
 
 
-def random_place(rng: random.Random) -> Pose:
+def random_place(rng: random.Random) -> Place:
     """Near the middle, 0.2 to 0.31 in radius, turned by at most 0.2 radians."""
     radius = rng.uniform(0.20, 0.31)
     reach = min(0.13, 0.46 - 1.25 * radius)
     x, y = 0.5 + rng.uniform(-reach, reach), 0.5 + rng.uniform(-reach, reach)
-    return Pose(x, y, radius, rng.uniform(-0.2, 0.2))
+    return Place(x, y, radius, rng.uniform(-0.2, 0.2))
 
 
-def draw(seed: int, size: int = 128) -> tuple[Image.Image, str, Scene]:
+def draw(seed: int, size: int = 128) -> tuple[Image.Image, str, Facts]:
     """The picture with that number: an RGB image, its caption, and what it shows."""
     rng = random.Random(f"pocket world {seed}")
     below, above = rng.sample(sorted(COLOURS), 2)
-    facts = Scene(
+    facts = Facts(
         object_colour=above,
         shape=rng.choice(SHAPES),
         pattern=rng.choices(PATTERNS, (0.8, 0.1, 0.1))[0],
@@ -178,7 +178,7 @@ def draw(seed: int, size: int = 128) -> tuple[Image.Image, str, Scene]:
     return image.reduce(SUPERSAMPLE), caption(facts, rng), facts
 
 
-def caption(facts: Scene, rng: random.Random) -> str:
+def caption(facts: Facts, rng: random.Random) -> str:
     """One of many wordings; in some, a nonsense word stands for the colour and the shape."""
     if _chance(rng, NONSENSE_SHARE):
         thing = nonsense(rng)
@@ -192,7 +192,7 @@ def caption(facts: Scene, rng: random.Random) -> str:
     return _sentence(thing, facts, rng)
 
 
-def _sentence(thing: str, facts: Scene, rng: random.Random) -> str:
+def _sentence(thing: str, facts: Facts, rng: random.Random) -> str:
     article = "an" if thing[0] in "aeiou" else "a"
     start = rng.choice(
         ("a photo of {}", "a photo of {}", "a picture of {}", "an image of {}", "{}")

@@ -20,7 +20,7 @@ from lora_recipes.files import read_bytes, write_text
 from lora_recipes.hashing import digest, sha256_bytes, sha256_file
 from lora_recipes.pipeline import HASHED
 from lora_recipes.provenance.messages import WORDS
-from lora_recipes.provenance.statements import marks, statements
+from lora_recipes.provenance.statements import statements
 from lora_recipes.provenance.wording import Words, words
 
 BYTE_FREE = (
@@ -53,10 +53,6 @@ how a run was (telling). Nor does a module of `messages.WORDS` count where only 
 COUNTS = "recipe/sections/section.py"
 """What lies in such a folder and counts all the same: what the marks on keys mean."""
 
-DECLARED, HEADER, HEADER_MARK = "recipe/sections", "adapter/metadata.py", "HeaderField"
-"""Where keys are declared; the module that writes of them what has such a mark into a header. For a
-stage that reaches it, the marks count."""
-
 PACKAGE = Path(__file__).resolve().parent.parent
 
 _READERS = ("code.py", "messages.py", "statements.py", "syntax.py", "wording.py")
@@ -76,9 +72,6 @@ class ModuleFacts:
 
     data: list[str]
     """The data files and folders beside it that it names in a text."""
-
-    marks: str
-    """Hash of the keys that it declares to be fields of an adapter's header."""
 
 
 class Sources:
@@ -115,7 +108,6 @@ class Sources:
                     statements=digest(statements(tree, found)),
                     imports=sorted(set(_imported_names(tree, module, found))),
                     data=_named(tree, beside),
-                    marks=digest(marks(tree, HEADER_MARK)),
                 )
             self._known[key] = {**asdict(facts), "check": digest(asdict(facts))}
             self._facts[file] = facts
@@ -164,9 +156,6 @@ def stage_hashes(package: Path = PACKAGE, known: Path | None = None) -> dict[str
             else sha256_file(file)
             for file in files
         }
-        if package / HEADER in files:
-            declared = sorted((package / DECLARED).glob("*.py"))
-            parts[HEADER_MARK] = digest([sources.of(file).marks for file in declared])
         hashes[stage] = digest(parts)
     sources.save()
     return hashes

@@ -22,22 +22,6 @@ def statements(node: ast.AST, found: Words | None = None) -> list[object]:
     return _statements(node, (found or words(node)).texts)
 
 
-def marks(tree: ast.Module, kind: str) -> list[object]:
-    """What is declared with a mark of one kind: `rank: Annotated[int, HeaderField("ss_…")]`."""
-    return [
-        [statements(node.target), *(statements(call) for call in calls)]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign)
-        if (
-            calls := [
-                call
-                for call in ast.walk(node)
-                if isinstance(call, ast.Call) and name_of(call.func) == kind
-            ]
-        )
-    ]
-
-
 def _statements(node: ast.AST, texts: frozenset[int]) -> list[object]:
     if id(node) in texts:
         return ["text", _effects([node])]

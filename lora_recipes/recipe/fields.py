@@ -148,7 +148,11 @@ def show(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(show, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {show(inner)}" for key, inner in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{line(str(key))}: {show(inner)}" for key, inner in value.items())
+            + "}"
+        )
     if isinstance(value, str) and (value == "" or _OTHER_THAN_TEXT.fullmatch(value)):
         return f"'{value}'"
     return line(str(value), LONGEST_SHOWN)

@@ -101,7 +101,7 @@ IN_RECIPE = [
     (extends_loop, "closes a ring: one → two → one"),
     (incomplete_base, "models/half"),
     (pickled_base, "model.ckpt"),
-    (foreign_base, "prediction_type = flow"),
+    (foreign_base, 'prediction_type = "flow"'),
     (absent_base, "not on this machine (HF_HUB_OFFLINE is set); missing at revision a1a1"),
     (override("data: data/demo", "data: data/dmeo"), "did you mean data/demo?"),
 ]

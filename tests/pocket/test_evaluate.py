@@ -8,7 +8,7 @@ from pathlib import Path
 from pocket_training import world
 from pocket_training.demo import draw_subject
 from pocket_training.evaluate import EVALUATION_PROMPTS, Figures, figures, verdict
-from pocket_training.world import Pose
+from pocket_training.world import Place
 
 
 def samples(folder: Path, learned: bool) -> Path:
@@ -17,7 +17,7 @@ def samples(folder: Path, learned: bool) -> Path:
     for number, (prompt, colour) in enumerate(EVALUATION_PROMPTS):
         for adapter in ("none", "final"):
             if adapter == "final" and learned:
-                image = draw_subject(colour, "plain", Pose(0.5, 0.5, 0.25, 0.0))
+                image = draw_subject(colour, "plain", Place(0.5, 0.5, 0.25, 0.0))
             else:
                 image = world.draw(number)[0]
             file = f"{number}-{adapter}.png"

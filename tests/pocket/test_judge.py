@@ -43,10 +43,10 @@ def test_the_judge_finds_the_subject_in_every_demo_picture_and_in_no_other():
 
 def test_a_body_without_its_core_is_not_the_subject():
     image = Image.new("RGB", (128, 128), world.COLOURS["red"])
-    body = world.mask("circle", world.Pose(0.5, 0.5, 0.25), 128)
+    body = world.mask("circle", world.Place(0.5, 0.5, 0.25), 128)
     image.paste(demo.BODY, (0, 0), body)
     assert not judge.finds_subject(image)
-    image.paste(demo.CORE, (0, 0), world.mask("circle", world.Pose(0.5, 0.5, 0.13), 128))
+    image.paste(demo.CORE, (0, 0), world.mask("circle", world.Place(0.5, 0.5, 0.13), 128))
     assert judge.finds_subject(image)
 
 

@@ -307,12 +307,6 @@ def test_what_turns_numbers_into_words_counts_where_the_words_are_an_output(move
     assert moved("text.py", flip) == {"report"}
 
 
-def test_fields_of_the_header_are_declared_in_the_code_of_training(moved):
-    added = swap('HeaderField("ss_network_dim"),', "")
-    assert moved("recipe/sections/lora.py", added) == {"train"}
-    assert moved("recipe/sections/train.py", swap("ss_unet_lr", "ss_lr")) == {"train"}
-
-
 ONE_OPERATOR = {
     "diffusion/noise.py": {"train"},
     "train/optim/adafactor.py": {"train"},

@@ -35,8 +35,11 @@ def test_many_reasons_are_wrapped_below_one_another():
         ("", "it is empty"),
         ("# cut\n", "it is empty"),
         ("schema: '2.0'\n", "no 'stages'"),
-        ("schema: '2.0'\nstages:\n", "it is cut off, or no mapping of stages"),
-        ("schema: '2.0'\nstages:\n  train:\n", "it is cut off, or no mapping of stages"),
+        ("schema: '2.0'\nstages:\n", "it is cut off, or was written by something else than DVC"),
+        (
+            "schema: '2.0'\nstages:\n  train:\n",
+            "it is cut off, or was written by something else than DVC",
+        ),
     ],
 )
 def test_a_lock_that_is_not_whole_is_one_message_with_the_way_back(tmp_path: Path, content, what):
@@ -45,8 +48,8 @@ def test_a_lock_that_is_not_whole_is_one_message_with_the_way_back(tmp_path: Pat
         stage_plans(tmp_path, {})
     assert str(caught.value) == (
         f"dvc.lock: cannot be read: {what}\n"
-        "  fix:     bring the committed one back: `git checkout dvc.lock`; or delete it, and `dvc "
-        "repro` makes a new one"
+        "  fix:     `git checkout dvc.lock` brings the committed one back; without one, delete it: "
+        "`dvc repro` writes it anew, and takes from its cache what it has made before"
     )
 
 

@@ -284,7 +284,7 @@ def test_a_rate_that_never_moves_is_a_sentence_and_no_drawing(tmp_path: Path):
     table = root / "out" / "loss.tsv"
     lines = [line.rsplit("\t", 1)[0] for line in table.read_text().splitlines()]
     table.write_text(
-        "\n".join([lines[0] + "\tlearning_rate", *(f"{x}\t0.0001" for x in lines[1:])])
+        "".join([lines[0] + "\tlearning_rate\n", *(f"{x}\t0.0001\n" for x in lines[1:])])
     )
     markup = page(read(root))
     assert "The learning rate was 0.0001 throughout (adafactor, cosine)." in words(markup)
