@@ -33,7 +33,7 @@ def test_many_reasons_are_wrapped_below_one_another():
     ("content", "what"),
     [
         ("", "it is empty"),
-        ("# cut\n", "it is empty"),
+        ("# cut\n", "it is cut off, or was written by something else than DVC"),
         ("schema: '2.0'\n", "no 'stages'"),
         ("schema: '2.0'\nstages:\n", "it is cut off, or was written by something else than DVC"),
         (
