@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lora_recipes.reporting import NoBar, Quiet
-from lora_recipes.stopping import Stopped, at_once, when_asked
+from lora_recipes.stopping import WISHES, Stopped, at_once, when_asked
 from lora_recipes.train.checkpoints import checkpoints_folder
 from lora_recipes.train.validation import change
 from tests.train.processes import as_torchrun, together
@@ -27,12 +27,19 @@ SOON = "stopping soon, with a checkpoint; Ctrl-C again stops at once"
 
 @pytest.fixture(scope="module", autouse=True)
 def own_environment() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("DVC_ROOT", "LORA_RECIPES_CHECKPOINTS"):
-            patch.delenv(name, raising=False)
-        yield
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    """As in the foreground: what `&` and `nohup` let these tests ignore, they and theirs heed."""
+    heeding = {number: signal.SIG_DFL for number in WISHES}
+    heeding[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, handler) for number, handler in heeding.items()}
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("DVC_ROOT", "LORA_RECIPES_CHECKPOINTS"):
+                patch.delenv(name, raising=False)
+            yield
+        assert {number: signal.getsignal(number) for number in WISHES} == heeding
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +224,7 @@ from tests.train.test_stopping import Asking, Stopped, run_stage
 
 signal.raise_signal = lambda number: os.killpg(0, number)
 try:
-    run_stage(Path(sys.argv[1]), Asking(1, signal.SIGINT, signal.SIGTERM))
+    run_stage(Path(sys.argv[1]), Asking(2, signal.SIGINT, signal.SIGTERM))
 except Stopped as stopped:
     print(stopped.args)
 """
@@ -226,7 +233,7 @@ except Stopped as stopped:
 def test_a_signal_to_the_whole_group_leaves_those_that_read_ahead_at_work(
     tmp_path: Path, unbroken: dict[str, bytes]
 ):
-    """As a terminal's Ctrl-C and a shutdown send it."""
+    """As a terminal's Ctrl-C and a shutdown send it; by step 2 both have begun to read."""
     root = project(tmp_path, workers=2)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", GROUP, str(root)],
@@ -237,6 +244,6 @@ def test_a_signal_to_the_whole_group_leaves_those_that_read_ahead_at_work(
         check=False,
         start_new_session=True,
     )
-    assert (done.stdout, done.stderr) == (f"({signal.SIGINT:d}, 2, 4)\n", "")
-    assert run_stage(root).said[0] == "resuming after step 2 of 4"
+    assert (done.stdout, done.stderr) == (f"({signal.SIGINT:d}, 3, 4)\n", "")
+    assert run_stage(root).said[0] == "resuming after step 3 of 4"
     assert contents(root) == unbroken
