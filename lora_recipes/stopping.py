@@ -42,12 +42,12 @@ class Asked:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """SIGTERM ends what runs here as Ctrl-C does: by an exception, so that all is put away."""
+    """`WISHES` end what runs here as Ctrl-C does: by an exception, so that all is put away."""
 
     def end(number: int, _: Any) -> None:
         raise Stopped(number)
 
-    with _handled({signal.SIGTERM: end}):
+    with _handled({number: end for number in WISHES if number != signal.SIGINT}):
         yield
 
 

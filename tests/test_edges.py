@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lora_recipes import stopping
 from lora_recipes.__main__ import NEEDED, main, missing_package
-from lora_recipes.provenance import processes, worktree
+from lora_recipes.provenance import processes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -76,9 +77,9 @@ def test_without_process_groups_an_interrupted_program_is_ended_itself(
 
 
 def test_without_sighup_a_process_still_leaves_tidily_on_sigterm(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(worktree.signal, "SIGHUP")
+    monkeypatch.setattr(stopping, "WISHES", [signal.SIGINT, signal.SIGTERM])
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit), worktree._leaving_on_signals():
+    with pytest.raises(stopping.Stopped), stopping.at_once():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import CannotTell
+from lora_recipes.git import git_environment
 from lora_recipes.pipeline import ADAPTER, ENVIRONMENT, RECORD, SNAPSHOTS
-from lora_recipes.provenance.processes import ask_git, git, git_environment
+from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import Ref, named_refs
 
 LOCK = "dvc.lock"

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import CannotTell, Problem
+from lora_recipes.git import git_environment
 from lora_recipes.pipeline import RESOLVED
 from lora_recipes.provenance.lock import FILE as LOCK
 from lora_recipes.provenance.lock import WAY_BACK, read_stages
-from lora_recipes.provenance.processes import Done, ask, git_environment
+from lora_recipes.provenance.processes import Done, ask
 from lora_recipes.recipe.kept import no_git
 from lora_recipes.text import aligned
 from lora_recipes.tree import lookup

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.errors import CannotTell
+from lora_recipes.git import git_environment
 
 DVC = (sys.executable, "-P", "-m", "dvc")
 """-P: a file of the project that is called like a package is not imported instead of it."""
@@ -32,17 +33,6 @@ DVC_ADVICE = (
 
 LAST_LINES = 15
 """How much of a failed program's output is shown."""
-
-GIT_PLACES = frozenset(
-    {
-        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE"),
-        *("GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS"),
-        *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE"),
-        "GIT_WORK_TREE",
-    }
-)
-"""What git sets for its hooks, and what would send it to another repository: the list is that of
-`git rev-parse --local-env-vars`, without the variables that hold settings."""
 
 DVC_PLACES = frozenset(["DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"])
 """Where the user's own DVC settings and credentials lie. All else of DVC's is about one run."""
@@ -68,11 +58,6 @@ class Done:
 
     def _complaints(self) -> list[str]:
         return (self.error.strip() or self.out.strip() or "no message").splitlines()
-
-
-def git_environment() -> dict[str, str]:
-    """This process's environment without what would send git to another repository."""
-    return {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
 
 
 def stage_environment(python: Path, *, network: bool) -> dict[str, str]:

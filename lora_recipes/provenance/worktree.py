@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +20,9 @@ from filelock import FileLock, Timeout
 
 from lora_recipes.errors import CannotTell
 from lora_recipes.files import own_folder
-from lora_recipes.provenance.processes import DVC, ask, ask_git, git, git_environment
+from lora_recipes.git import git_environment
+from lora_recipes.provenance.processes import DVC, ask, ask_git, git
+from lora_recipes.stopping import at_once
 
 KEPT = "kept"
 """A file with this name says that the user wants to look at the folder."""
@@ -71,7 +71,7 @@ def checked_out(root: Path, commit: str, *, keep: bool = False) -> Iterator[Work
     _sweep(root, place)
     folder = place / uuid.uuid4().hex[:12]
     lock = FileLock(folder.with_suffix(".lock"))
-    with lock.acquire(timeout=0), _leaving_on_signals():
+    with lock.acquire(timeout=0), at_once():
         try:
             folder.mkdir()
             tree = folder / "tree"
@@ -161,25 +161,3 @@ def _remove(root: Path, folder: Path) -> None:
         ask_git(root, "worktree", "remove", "--force", "--force", str(folder / "tree"))
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(".lock").unlink(missing_ok=True)
-
-
-@contextmanager
-def _leaving_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process as an exception does: after tidying up.
-
-    Windows has no SIGHUP.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, leave) for number in ends}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

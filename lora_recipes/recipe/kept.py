@@ -5,12 +5,12 @@ No stage's code hash covers this module: it warns, and changes no byte.
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 from pathlib import Path
 
 from lora_recipes.errors import Problem
+from lora_recipes.git import git_environment
 from lora_recipes.text import counted, first_few
 
 NAMED = 3
@@ -95,15 +95,10 @@ def _shown(root: Path, path: Path) -> str:
 
 def _git(root: Path, *arguments: str) -> str:
     """What git answers here, whatever repository a hook around this is about; or nothing."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
-    }
     command = ["git", "--literal-pathspecs", *arguments]
     try:
         done = subprocess.run(
-            command, cwd=root, env=kept, capture_output=True, text=True, check=False,
+            command, cwd=root, env=git_environment(), capture_output=True, text=True, check=False,
             errors="replace", stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except OSError:

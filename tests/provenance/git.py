@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from lora_recipes.provenance.processes import git_environment
+from lora_recipes.git import git_environment
 
 IDENTITY = ("-c", "user.name=tester", "-c", "user.email=tester@example.org")
 

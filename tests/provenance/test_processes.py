@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lora_recipes.errors import CannotTell
-from lora_recipes.provenance.processes import ask, follow, git_environment, stage_environment
+from lora_recipes.git import git_environment
+from lora_recipes.provenance.processes import ask, follow, stage_environment
 
 SURROUNDINGS = {
     "DVC_ROOT": "/elsewhere",
@@ -58,7 +59,7 @@ def test_git_is_not_sent_to_another_repository():
 
 
 def test_every_variable_that_git_calls_local_is_left_out_but_for_settings():
-    from lora_recipes.provenance.processes import GIT_PLACES
+    from lora_recipes.git import GIT_PLACES
 
     listed = ask(["git", "rev-parse", "--local-env-vars"], Path.cwd(), os.environ).out.split()
     assert {name for name in listed if not name.startswith("GIT_CONFIG")} <= GIT_PLACES | {

@@ -23,9 +23,13 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from lora_recipes.provenance.worktree import checked_out
-with checked_out(Path(sys.argv[1]), "HEAD") as there:
-    print(there.root, flush=True)
-    time.sleep(600)
+from lora_recipes.stopping import Stopped
+try:
+    with checked_out(Path(sys.argv[1]), "HEAD") as there:
+        print(there.root, flush=True)
+        time.sleep(600)
+except Stopped as stopped:
+    sys.exit(128 + stopped.number)
 """
 
 
@@ -124,10 +128,11 @@ def test_two_at_once_do_not_meet(root: Path):
     assert leftovers(root) == []
 
 
-def test_sigterm_ends_a_process_tidily(root: Path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_asked_to_end_leaves_nothing(root: Path, number: signal.Signals):
     with holding(root) as (process, _):
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 128 + signal.SIGTERM
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
     assert leftovers(root) == []
 
 
