@@ -137,7 +137,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
     from lora_recipes.base.fetch import yet_to_fetch
     from lora_recipes.machine import absent_device
-    from lora_recipes.plan.preflight import preflight
+    from lora_recipes.plan.preflight import MIRRORED, preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
     from lora_recipes.recipe.data_folder import data_folder
@@ -166,6 +166,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
+        ("masks", data.masks),
+        ("mirrored", MIRRORED if resolved.recipe.dataset.flip else ""),
         *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))

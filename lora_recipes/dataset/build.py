@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from lora_recipes.dataset.cache import StatCache
@@ -14,6 +15,7 @@ from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import FileFacts, examine, headers, version
 from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, named
 from lora_recipes.dataset.manifest import Image, Manifest, make
+from lora_recipes.dataset.masks import Mask, masks, pair, shape_problems, tell_masks
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.dataset.size import shape
@@ -57,17 +59,23 @@ def build(
     """
     found = find(folder, dataset)
     cache = StatCache(cache_file, version())
-    facts, problems = examine(folder, found.images, cache, report)
-    readable({path: (fact.width, fact.height) for path, fact in facts.items()})
+    facts, problems = examine(folder, [*found.images, *found.masks], cache, report)
+    pictures = {entry.path: facts[entry.path] for entry in found.images if entry.path in facts}
+    readable({path: (fact.width, fact.height) for path, fact in pictures.items()})
     hashes = {path: Hashes(fact.sha256, fact.md5) for path, fact in facts.items()}
     hashes |= hashes_of([*found.captions, *found.metadata, *found.others], cache)
     cache.save()
     texts, more = captions(folder, found, dataset)
     problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
+    own_masks, more = masks(folder, found, facts, dataset)
+    problems += more
     if problems:
         raise UserError(sorted(problems, key=lambda problem: str(problem.where)))
-    images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
-    _tell(found, images, facts, dataset, report)
+    images = [
+        _looked_at(_image(entry, facts[entry.path], texts[entry.path]), own_masks, dataset)
+        for entry in found.images
+    ]
+    _tell(found, images, pictures, dataset, report)
     return make(images)
 
 
@@ -86,8 +94,11 @@ def glance(
         UserError: as `find`.
     """
     found = find(folder, dataset)
-    sizes, problems = headers(folder, found.images)
+    every, problems = headers(folder, [*found.images, *found.masks])
+    sizes = {entry.path: every[entry.path] for entry in found.images if entry.path in every}
+    pairs, of_masks = pair(folder, found)
     texts, more = captions(folder, found, dataset)
+    problems += of_masks + shape_problems(folder, pairs, every)
     problems += more + _repeat_problems(folder, found)
     if not more:
         images = [
@@ -113,6 +124,17 @@ def _image(entry: DataFile, facts: FileFacts, caption: Caption) -> Image:
         caption=caption.text,
         caption_from=caption.source,
         repeats=repeats_of(entry),
+    )
+
+
+def _looked_at(image: Image, masks: Mapping[str, Mask], dataset: Dataset) -> Image:
+    """A picture with what says how training looks at it: its mask, and whether mirrored too."""
+    flip = dataset.flip and image.role == TRAIN
+    mask = masks.get(image.path)
+    if mask is None:
+        return replace(image, flip=flip)
+    return replace(
+        image, flip=flip, mask=mask.source, mask_sha256=mask.sha256, mask_share=mask.share
     )
 
 
@@ -145,6 +167,7 @@ def _tell(
 ) -> None:
     _tell_counts(images, report)
     _tell_folders(found, report)
+    tell_masks(found, images, dataset, report)
     notes = defaultdict(list)
     for path in sorted(facts):
         for note in facts[path].notes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import UserError, Wording
@@ -50,6 +51,22 @@ class Image:
     repeats: int = 1
     """From a `N_name` folder; multiplies train.repeats."""
 
+    mask: str = ""
+    """What says which part is learned: `alpha`, or the path of a file. Empty: all of it is."""
+
+    mask_sha256: str = ""
+    """Of that file. Empty for `alpha`, which the picture's own hash covers."""
+
+    mask_share: float = 1.0
+    """How much of the whole picture counts, 0 to 1."""
+
+    flip: bool = False
+    """Whether it may be looked at mirrored. A setting, no property of the data."""
+
+
+NOT_THERE = {"mask": "", "mask_sha256": "", "mask_share": 1.0, "flip": False}
+"""Fields that are left out where they say nothing."""
+
 
 @dataclass(frozen=True)
 class ListedPicture:
@@ -66,6 +83,8 @@ class ListedPicture:
     sha256: str
     width: int
     height: int
+    mask: str = ""
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,8 +97,9 @@ class Manifest:
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
+        names = [field.name for field in fields(ListedPicture)]
         return tuple(
-            ListedPicture(image.path, image.sha256, image.width, image.height)
+            ListedPicture(**{name: getattr(image, name) for name in names})
             for image in sorted(self.images, key=lambda image: image.path)
         )
 
@@ -91,17 +111,22 @@ def make(images: Iterable[Image]) -> Manifest:
 
 
 HashedFields = dict[str, str | int]
-"""role, path, sha256, caption and repeats of one picture."""
+"""role, path, sha256, caption and repeats of one picture, and its mask's hash if it has one."""
 
 
 def hashed_fields(image: Image) -> HashedFields:
-    """The part of a picture's entry that the manifest's hash covers."""
+    """The part of a picture's entry that the manifest's hash covers.
+
+    A mask's file is part of it only where there is one: so pins without masks keep their hash.
+    """
+    mask = {"mask_sha256": image.mask_sha256} if image.mask_sha256 else {}
     return {
         "role": hashed(image.role),
         "path": image.path,
         "sha256": image.sha256,
         "caption": image.caption,
         "repeats": image.repeats,
+        **mask,
     }
 
 
@@ -115,14 +140,18 @@ def write(path: Path, manifest: Manifest) -> None:
     content = {
         "schema": SCHEMA,
         "hash": manifest.hash,
-        "images": [vars(image) for image in manifest.images],
+        "images": [_plain(image) for image in manifest.images],
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def _plain(entry: Image | ListedPicture) -> dict[str, Any]:
+    return {name: value for name, value in vars(entry).items() if NOT_THERE.get(name) != value}
+
+
 def write_pictures(path: Path, manifest: Manifest) -> None:
     """Write `build/pictures.json`, in the order of the paths."""
-    content = {"schema": SCHEMA, "pictures": [vars(listed) for listed in manifest.listed()]}
+    content = {"schema": SCHEMA, "pictures": [_plain(listed) for listed in manifest.listed()]}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 

@@ -159,6 +159,11 @@ def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
             if was != now:
                 lines.append(f"{word} {path}" + ("" if field == "sha256" else f": {was} -> {now}"))
     for old_path, path in pairs:
+        was, now = before[old_path].get("mask_sha256"), after[path].get("mask_sha256")
+        if was != now:
+            word = "changed" if was and now else "added" if now else "removed"
+            lines.append(f"mask:     {path}: {word}")
+    for old_path, path in pairs:
         was, now = before[old_path]["caption"], after[path]["caption"]
         if was != now:
             lines.append(f'caption:  {path}: "{was}" -> "{now}"')
@@ -183,6 +188,7 @@ def _only_settings(listing: list[HashedFields], manifest: Manifest) -> bool:
     before = {image["path"]: image for image in listing}
     files = {(image["path"], image["sha256"]) for image in listing}
     return files == {(image.path, image.sha256) for image in manifest.images} and all(
-        image.caption_from == "template" or image.caption == before[image.path]["caption"]
+        (image.caption_from == "template" or image.caption == before[image.path]["caption"])
+        and image.mask_sha256 == before[image.path].get("mask_sha256", "")
         for image in manifest.images
     )

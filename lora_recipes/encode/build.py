@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.facts import read_facts
 from lora_recipes.base.load import load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate
-from lora_recipes.encode.moments import encode_file
+from lora_recipes.encode.moments import encode_file, read_mask
 from lora_recipes.encode.pictures import PreparedPicture
 from lora_recipes.encode.reuse import Encoded, Reuse
 from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
@@ -88,11 +88,16 @@ def encode(
     hashes = component_hashes(located, places.own / "hashes.json")
     device = set_up(settings.compute).device
     with all_or_nothing(places.out):
+        masks = [_masked(picture, places.out) for picture in pictures]
         works = _works(pictures, settings, places, device, hashes)
         moments, texts = (_run(work, places, report) for work in works)
         images = tuple(
-            _example(picture, moments[picture.pixels], texts[picture.caption])
-            for picture in pictures
+            replace(
+                _example(picture, moments[picture.pixels], texts[picture.caption]),
+                **mask,
+                **_flipped(picture, moments),
+            )
+            for picture, mask in zip(pictures, masks, strict=True)
         )
         for picture in pictures:
             notes = texts[picture.caption].notes
@@ -121,11 +126,11 @@ def _works(
     moments = Work(
         kind="moments",
         what="pictures",
-        items=_each_once((picture.pixels, picture) for picture in pictures),
+        items=_each_once((look.pixels, look) for picture in pictures for look in picture.looks),
         cache_key=known | {"vae": hashes["vae"], "precision": precision},
         model=f"the VAE of {base.model}",
         load=lambda: load_vae(base, root, DTYPES[precision], device),
-        encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
+        encode=lambda vae, look: encode_file(vae, look.file, look.path, flipped=look.is_mirrored),
     )
     texts = Work(
         kind="text",
@@ -208,3 +213,22 @@ def _example(picture: PreparedPicture, moments: Written, text: Written) -> Examp
         texts=(text.name,),
         time_ids=picture.time_ids,
     )
+
+
+def _masked(picture: PreparedPicture, out: Path) -> dict[str, Any]:
+    """The mask of a picture, written; it takes no model. Mirrored too, where the picture is."""
+    if picture.mask is None:
+        return {}
+    mask_1HW = read_mask(picture.mask)
+    found = {"mask": write_file(out, "masks", {"mask": mask_1HW})}
+    if picture.flip:
+        found["flipped_mask"] = write_file(out, "masks", {"mask": mask_1HW.flip(-1)})
+    return found
+
+
+def _flipped(picture: PreparedPicture, moments: Mapping[str, Written]) -> dict[str, Any]:
+    """What the mirrored picture is, where it is asked for."""
+    if not picture.flip:
+        return {}
+    mirrored = picture.mirrored()
+    return {"flipped": moments[mirrored.pixels].name, "flipped_left": mirrored.crop[1]}

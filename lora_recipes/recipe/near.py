@@ -47,6 +47,16 @@ OTHER_NAMES = {
     "guidance_scale": "guidance",
     "cfg_scale": "guidance",
     "train_dtype": "precision",
+    "alpha_mask": "masks",
+    "mask_path": "masks",
+    "masked_training": "masks",
+    "mask_folder": "masks",
+    "conditioning_data_dir": "masks",
+    "normalize_masked_area_loss": "normalize",
+    "flip_aug": "flip",
+    "random_flip": "flip",
+    "flip_x": "flip",
+    "flipaugmentation": "flip",
 }
 """What other programs, kohya's and diffusers' scripts first, and people call some of our words."""
 

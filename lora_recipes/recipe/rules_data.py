@@ -54,6 +54,20 @@ def heldout_and_control_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
         )
 
 
+@rule("dataset.masks", "dataset.heldout", "dataset.control")
+def masks_have_a_folder_of_their_own(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """A sub-folder of masks holds nothing else: neither held-out nor control pictures."""
+    dataset = recipe.dataset
+    for role, folder in (("heldout", dataset.heldout), ("control", dataset.control)):
+        if dataset.masks != "none" and folder == dataset.masks:
+            yield Finding(
+                "dataset.masks",
+                f"another folder than dataset.{role}",
+                "put the masks into a folder of their own, or write none",
+                f" beside dataset.{role} = {folder}",
+            )
+
+
 def _odd_braces(key: str, text: str, position: int | None) -> Iterator[Finding]:
     odd = [name for name in placeholders(text) if name not in PLACEHOLDERS]
     if odd:

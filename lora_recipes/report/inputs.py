@@ -79,6 +79,8 @@ class Photo:
     height: int
     repeats: int
     caption_from: str
+    mask: Path | None = None
+    """Which part of it counts, in `build/images/`; None where all of it does."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
             image.height,
             image.repeats,
             image.caption_from,
+            folder / entry.mask if entry.mask else None,
         )
         for image, entry in zip(manifest.images, prepared, strict=True)
     ]

@@ -10,7 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
+from lora_recipes.dataset.decode import share
 from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.pipeline import ADAPTER
 from lora_recipes.recipe.judging import no_likeness
@@ -18,7 +20,7 @@ from lora_recipes.report import curves, figures, usage
 from lora_recipes.report.advice import advice
 from lora_recipes.report.charts import draw
 from lora_recipes.report.grids import adapter_names, cards, drawn_size
-from lora_recipes.report.images import embed
+from lora_recipes.report.images import embed, embed_masked, reading
 from lora_recipes.report.inputs import Inputs, Photo
 from lora_recipes.report.settings import as_yaml, sections, spell
 from lora_recipes.text import counted
@@ -113,13 +115,24 @@ def environment() -> Environment:
         "percent": figures.percent,
         "size": figures.size,
         "spell": spell,
+        "share": _share,
         "thumbnail": _thumbnail,
     }
     return made
 
 
 def _thumbnail(photo: Photo) -> Any:
+    if photo.mask is not None:
+        return embed_masked(photo.path, photo.mask, PHOTO_SIDE)
     return embed(photo.path, PHOTO_SIDE)
+
+
+def _share(photo: Photo) -> str:
+    """How much of a picture its mask lets count, in words; empty where it has none."""
+    if photo.mask is None:
+        return ""
+    with reading(photo.mask), Image.open(photo.mask) as mask:
+        return f"{share(mask.convert('L')):.0%} counts"
 
 
 def _printable(value: Any) -> Any:

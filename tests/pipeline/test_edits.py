@@ -79,6 +79,11 @@ def class_word(project: Project) -> None:
     project.set("dataset.class_word", "figure")
 
 
+def flip(project: Project) -> None:
+    """The data and what is prepared stay as they are; mirrored pictures are encoded as well."""
+    project.set("dataset.flip", True)
+
+
 def description(project: Project) -> None:
     project.edit("recipes/pocket-demo.yaml", "description:", "description: Changed.\nold:")
     text = (project.root / "recipes/pocket-demo.yaml").read_text().splitlines()
@@ -125,6 +130,7 @@ ROWS = [
     (precision, ["resolve", "train", "sample", "report"]),
     (checkpointing, ["resolve", "train", "sample", "report"]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
+    (flip, ["resolve", "dataset", *LATER["encode"]]),
     (resolution, ["resolve", *LATER["prepare"]]),
     (code_of_train, ["resolve", "train", "sample", "report"]),
     (upgrade_of_peft, ["resolve", "train", "sample", "report"]),

@@ -214,3 +214,29 @@ def test_a_plan_stops_at_sub_folders_that_nobody_declared_and_never_waits_for_a_
     )
     os.mkfifo(root / "data/my/x.png")
     assert told(ask(root)).startswith("data/my/x.png: is a named pipe, not a file\n")
+
+
+def test_masks_are_told_with_what_they_let_count_and_what_is_wrong_with_them(root):
+    folder = root / "data/my"
+    mask = Image.new("L", (100, 100))
+    mask.paste(255, (0, 0, 100, 40))
+    put(folder, "masks/a.png", mask)
+    found = ask(root, masks="masks")
+    assert found.masks == "1 of 2 pictures to train on; 40% of their area counts"
+    assert sorted(found.repeats or []) == [1, 3]
+    assert "1 picture without a mask, learned whole: 3_zwk toy/b.png" in found.warnings
+    assert ask(root, masks="alpha").masks == ask(root).masks == ""
+    put(folder, "masks/a.png", mask.resize((100, 50)))
+    assert "data/my/masks/a.png: is 100×50, but its picture a.png 100×100" in told(
+        ask(root, masks="masks")
+    )
+
+
+def test_a_plan_says_that_looks_are_mirrored(root, capsys):
+    put(root / "recipes", "any.yaml", "schema: 1\nname: any\nversion: 1\ndescription: a test\n")
+    words = "dataset: {trigger: zwk, class_word: toy, flip: true}\nprepare: {resolution: 64}\n"
+    base = "base: {model: pocket, revision: none}\n"
+    for text, says in ((words, True), (words.replace("true", "false"), False)):
+        put(root, "params.yaml", f"recipe: any\ndata: data/my\n{base}{text}")
+        cli.main(["plan"])
+        assert ("\nmirrored " in capsys.readouterr().out) == says

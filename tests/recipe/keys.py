@@ -20,6 +20,8 @@ OFF = {
     "dataset.class_word": "none",
     "dataset.heldout": "none",
     "dataset.control": "none",
+    "dataset.masks": "none",
+    "dataset.flip": False,
     "prepare.upscale": False,
     "train.warmup_steps": 0,
     "train.weight_decay": 0.0,
@@ -39,6 +41,7 @@ OFF = {
 A new key is added here; none may change, and none may go as long as the key is there."""
 
 HEADER = {
+    "dataset.flip": ("ss_flip_aug",),
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
@@ -95,6 +98,7 @@ ADAMW = {"train.optimizer": "adamw"}
 CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
 LORA = {"lora.rank": 2, "lora.alpha": 2}
 SMALL = CPU | LORA
+MASKED = SMALL | {"dataset.masks": "alpha"}
 
 
 def row(key: str, value: Any, look: str, what: str = "", /, **more: Any) -> Row:
@@ -119,6 +123,8 @@ ROWS = [
     row("dataset.template", "{trigger}!", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.heldout", "held", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.masks", "alpha", "pictured", "images/index.json", beside=SQUARES),
+    row("dataset.flip", True, "pictured", "manifest.json", beside=SQUARES),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.crop", "random", "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128},
@@ -159,6 +165,8 @@ ROWS = [
         "losses",
         beside=SMALL | {"train.loss_weighting": "min_snr"},
     ),
+    row("train.masked_loss.unmasked_weight", 0.5, "trained", "losses", beside=MASKED),
+    row("train.masked_loss.normalize", False, "trained", "losses", beside=MASKED),
     row("train.noise_offset", 0.1, "trained", "losses", beside=SMALL),
     row("train.snapshots", [0.5], "trained", "snapshots", beside=SMALL),
     row("train.seed", 1, "trained", "losses", beside=SMALL),

@@ -142,6 +142,7 @@ def trained(settings: Settings, root: Path) -> dict[str, Any]:
         section(settings, "compute"),
         ["train"] * 3,
         lora=section(settings, "lora"),
+        dataset=section(settings, "dataset"),
     )
     calls, workers, kept, report = [], [], [], Watching()
     unet = small_unet()

@@ -235,6 +235,20 @@ BROKEN = [
         "put pictures of other things into a folder of their own, or write none",
     ),
     (
+        "masks-have-a-folder-of-their-own",
+        "dataset: {masks: extra, control: extra}",
+        "dataset.masks = extra beside dataset.control = extra",
+        "another folder than dataset.control",
+        "put the masks into a folder of their own, or write none",
+    ),
+    (
+        "masked-loss-belongs-to-masks",
+        "train: {masked_loss: {unmasked_weight: 0.1}}",
+        "train.masked_loss.unmasked_weight = 0.1 beside dataset.masks = none",
+        "0.0, the default, while dataset.masks is none",
+        "write `masks: alpha` or a sub-folder, or remove train.masked_loss.unmasked_weight",
+    ),
+    (
         "seed-belongs-to-crop",
         "prepare: {seed: 3}",
         "prepare.seed = 3 beside prepare.crop = none",

@@ -59,6 +59,14 @@ FEATURES = (
         on={"train": {"noise_offset": 0.1}},
         off={"train": {"noise_offset": 0.0}},
     ),
+    Feature(
+        "masks and flip",
+        on={
+            "dataset": {"masks": "alpha", "flip": True},
+            "train": {"masked_loss": {"unmasked_weight": 0.1}},
+        },
+        off={"dataset": {"masks": "none", "flip": False}},
+    ),
 )
 
 each_feature = pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
