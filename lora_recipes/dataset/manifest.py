@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
-from typing import Any
 
 from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import UserError, Wording
@@ -63,8 +63,22 @@ class Image:
     flip: bool = False
     """Whether it may be looked at mirrored. A setting, no property of the data."""
 
+    captions: tuple[str, ...] = ()
+    """All that are written for the picture, where there are several; `caption` is the first."""
 
-NOT_THERE = {"mask": "", "mask_sha256": "", "mask_share": 1.0, "flip": False}
+    variants: tuple[str, ...] = ()
+    """What `dataset.caption` makes of its captions; empty where that is the caption alone. The
+    manifest's hash does not cover them: they are the recipe's, not the data's."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that may go with it; the first is the caption as written."""
+        return self.variants or (self.caption,)
+
+
+NOT_THERE = {
+    "captions": (), "variants": (), "mask": "", "mask_sha256": "", "mask_share": 1.0, "flip": False,
+}  # fmt: skip
 """Fields that are left out where they say nothing."""
 
 
@@ -97,7 +111,7 @@ class Manifest:
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
-        names = [field.name for field in fields(ListedPicture)]
+        names = [field.name for field in fields_of(ListedPicture)]
         return tuple(
             ListedPicture(**{name: getattr(image, name) for name in names})
             for image in sorted(self.images, key=lambda image: image.path)
@@ -110,24 +124,28 @@ def make(images: Iterable[Image]) -> Manifest:
     return Manifest(content_hash([hashed_fields(image) for image in ordered]), ordered)
 
 
-HashedFields = dict[str, str | int]
-"""role, path, sha256, caption and repeats of one picture, and its mask's hash if it has one."""
+HashedFields = dict[str, str | int | list[str]]
+"""role, path, sha256, caption and repeats of one picture; `captions` where it has several, and the
+`mask_sha256` of its mask's file where it has one."""
 
 
 def hashed_fields(image: Image) -> HashedFields:
     """The part of a picture's entry that the manifest's hash covers.
 
-    A mask's file is part of it only where there is one: so pins without masks keep their hash.
+    What only some pictures have is part of it only there: so pins of data without it hold.
     """
-    mask = {"mask_sha256": image.mask_sha256} if image.mask_sha256 else {}
-    return {
+    fields: HashedFields = {
         "role": hashed(image.role),
         "path": image.path,
         "sha256": image.sha256,
         "caption": image.caption,
         "repeats": image.repeats,
-        **mask,
     }
+    if image.captions:
+        fields["captions"] = list(image.captions)
+    if image.mask_sha256:
+        fields["mask_sha256"] = image.mask_sha256
+    return fields
 
 
 def content_hash(fields: list[HashedFields]) -> str:
@@ -145,7 +163,8 @@ def write(path: Path, manifest: Manifest) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
-def _plain(entry: Image | ListedPicture) -> dict[str, Any]:
+def _plain(entry: Image | ListedPicture) -> dict[str, object]:
+    """All of a picture's entry, without what it has not."""
     return {name: value for name, value in vars(entry).items() if NOT_THERE.get(name) != value}
 
 

@@ -58,7 +58,7 @@ def masks(
         return {}, []
     if dataset.masks == ALPHA:
         return _from_alpha(folder, found, facts)
-    pairs, problems = pair(folder, found)
+    pairs, problems = paired(folder, found)
     sizes = {path: (fact.width, fact.height) for path, fact in facts.items()}
     problems += shape_problems(folder, pairs, sizes)
     made = {}
@@ -72,7 +72,7 @@ def masks(
     return made, problems
 
 
-def pair(folder: Path, found: Found) -> tuple[Pairs, list[Problem]]:
+def paired(folder: Path, found: Found) -> tuple[Pairs, list[Problem]]:
     """Which mask belongs to which picture to train on, by names alone."""
     images = _by_stem((entry.stem, entry) for entry in found.images)
     files = _by_stem((_partner(entry), entry) for entry in found.masks)

@@ -1,4 +1,4 @@
-"""PNG files that hold a picture's or a mask's pixels, nothing beside them, and the same bytes anywhere.
+"""PNG files that hold the pixels of a picture or a mask, and the same bytes anywhere.
 
 The pixels are stored, not compressed: compressing took as long as decoding the picture, and what
 comes out of it depends on the compressor's version.

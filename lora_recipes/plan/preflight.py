@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_recipes.command import as_called
-from lora_recipes.dataset.build import glance
+from lora_recipes.dataset.build import count_texts, glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
@@ -52,6 +52,9 @@ class Preflight:
     masks: str = ""
     """How many pictures have one, and how much of them counts; empty where that is not known."""
 
+    texts: int | None = None
+    """How many texts there are to encode; None where that is not known."""
+
     sure: bool = True
     """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
 
@@ -67,22 +70,30 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
     problems: list[Problem] = []
-    glanced, told = False, ""
+    texts, told = None, ""
+    glanced = False
     try:
         found = find(folder, dataset)
         new = unseen([*found.images, *found.masks], facts_file(root))
         glanced = sum(pixels_in(entry.file) for entry in new) > A_MOMENT
         if glanced:
-            sizes, problems = glance(folder, dataset, report)
+            sizes, problems, texts = glance(folder, dataset, report)
             problems += size_problems(sizes, prepare, report)
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
-            manifest, problems = _look(root, folder, dataset, prepare, report)
-            told = in_words(manifest.images)
+            manifest, problems = full_check(root, dataset, prepare, report)
+            texts, told = count_texts(manifest.images), in_words(manifest.images)
+            problems = _of_the_pin(root, folder, manifest, dataset, report) + problems
     except UserError as error:
         problems += error.problems
-    sure = not (glanced or problems)
-    return Preflight(repeats, report.warned, problems, masks=told, sure=sure)
+    return Preflight(
+        repeats,
+        report.warned,
+        problems,
+        texts=texts,
+        masks=told,
+        sure=not (glanced or problems),
+    )
 
 
 def full_check(
@@ -102,13 +113,11 @@ def full_check(
     return manifest, size_problems(sizes, prepare, report)
 
 
-def _look(
-    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
-) -> tuple[Manifest, list[Problem]]:
-    """The manifest, and the problems of the pin and of the sizes, both at once."""
-    manifest, of_sizes = full_check(root, dataset, prepare, report)
+def _of_the_pin(
+    root: Path, folder: Path, manifest: Manifest, dataset: Dataset, report: Quiet
+) -> list[Problem]:
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:
-        return manifest, [*error.problems, *of_sizes]
-    return manifest, of_sizes
+        return list(error.problems)
+    return []

@@ -1,4 +1,4 @@
-"""What counts of a picture, and whether a look is mirrored: in the loss, batch by batch, and whole."""
+"""What counts of a picture, and whether a look is mirrored: in the loss, in batches, and whole."""
 
 from __future__ import annotations
 
