@@ -159,7 +159,7 @@ def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
             if was != now:
                 lines.append(f"{word} {path}" + ("" if field == "sha256" else f": {was} -> {now}"))
     for old_path, path in pairs:
-        was, now = before[old_path].get("mask_sha256"), after[path].get("mask_sha256")
+        was, now = before[old_path].get("mask_sha256", ""), after[path].get("mask_sha256", "")
         if was != now:
             word = "changed" if was and now else "added" if now else "removed"
             lines.append(f"mask:     {path}: {word}")

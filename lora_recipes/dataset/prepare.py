@@ -90,13 +90,13 @@ def prepare(
             report.bar("prepare pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
         ):
-            entries, problems = [], []
+            done = []
             for result in results:
-                (problems if isinstance(result, Problem) else entries).append(result)
+                done.append(result)
                 bar.advance()
-        if problems:
+        if problems := [result for result in done if isinstance(result, Problem)]:
             raise UserError(problems)
-        index = {"images": entries}
+        index = {"images": done}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
         write_text(out / "index.json", text + "\n")
 

@@ -70,8 +70,8 @@ class Example:
 
     def mirrored(self) -> Example:
         """The picture, left to right, where it was encoded so."""
-        height, width, top, _, *size = self.time_ids
-        time_ids = (height, width, top, self.flipped_left, *size)
+        height, width, top, _, target_height, target_width = self.time_ids
+        time_ids = (height, width, top, self.flipped_left, target_height, target_width)
         return replace(self, moments=self.flipped, mask=self.flipped_mask, time_ids=time_ids)
 
     @property

@@ -166,7 +166,7 @@ def test_a_glance_names_what_names_and_headers_tell(folder):
     put(folder, "a.png", photo(64, 48))
     put(folder, "masks/a.png", spot((64, 64), (0, 0, 9, 9)))
     put(folder, "masks/b.png", spot((64, 64), (0, 0, 9, 9)))
-    sizes, problems = glance(folder, Dataset(**(TOY | MASKED)), Quiet())
+    sizes, problems, _ = glance(folder, Dataset(**(TOY | MASKED)), Quiet())
     assert sizes == {"a.png": (64, 48)}
     assert [problem.what.partition(":")[0] for problem in problems] == [
         "1 mask belongs to no picture",
@@ -310,7 +310,7 @@ def test_a_crop_that_leaves_nothing_of_a_mask_is_named_and_nothing_stays(folder)
             "  fix:     crop it yourself around that, or set another prepare.crop",
         )
     ]
-    assert not (folder.parent / "build").exists()
+    assert not (folder.parent / "build" / "images").exists()
 
 
 def test_a_mask_that_changed_or_went_since_the_manifest_is_named(folder):
