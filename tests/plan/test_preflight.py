@@ -232,11 +232,18 @@ def test_masks_are_told_with_what_they_let_count_and_what_is_wrong_with_them(roo
     )
 
 
-def test_a_plan_says_that_looks_are_mirrored(root, capsys):
+def test_a_plan_says_that_looks_are_mirrored_and_what_masks_let_count(root, capsys, monkeypatch):
+    monkeypatch.setattr("lora_recipes.provenance.pipeline.stage_plans", lambda *_: [])
+    monkeypatch.setattr("lora_recipes.provenance.pipeline.table", lambda _: [])
     put(root / "recipes", "any.yaml", "schema: 1\nname: any\nversion: 1\ndescription: a test\n")
-    words = "dataset: {trigger: zwk, class_word: toy, flip: true}\nprepare: {resolution: 64}\n"
-    base = "base: {model: pocket, revision: none}\n"
-    for text, says in ((words, True), (words.replace("true", "false"), False)):
-        put(root, "params.yaml", f"recipe: any\ndata: data/my\n{base}{text}")
+    put(root / "data/my", "masks/a.png", Image.new("L", (100, 100), 51))
+    words = "trigger: zwk, class_word: toy, masks: masks"
+    for flip in ("true", "false"):
+        dataset = f"dataset: {{{words}, flip: {flip}}}\nprepare: {{resolution: 64}}\n"
+        base = "base: {model: pocket, revision: none}\n"
+        put(root, "params.yaml", f"recipe: any\ndata: data/my\n{base}{dataset}")
         cli.main(["plan"])
-        assert ("\nmirrored " in capsys.readouterr().out) == says
+        rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert ["masks", "1 of 2 pictures to train on; 20% of their area counts"] in rows
+        mirrored = [row[1] for row in rows if row[0] == "mirrored"]
+        assert mirrored == ([checking.MIRRORED] if flip == "true" else [])
