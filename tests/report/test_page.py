@@ -341,3 +341,15 @@ def test_what_a_mask_leaves_out_is_tinted_and_its_share_is_told(tmp_path: Path):
     assert red > green + 60
     plain = page(read(Made().write(tmp_path / "plain")))
     assert "left out by a mask" not in plain
+
+
+def test_losses_of_other_roles_than_the_record_are_named(tmp_path: Path):
+    Made(snapshot_losses={"step-000010": {"heldout": 0.1}}).write(tmp_path)
+
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, Quiet())
+
+    assert str(caught.value) == (
+        f"{tmp_path}/out/snapshots/losses.json: does not hold the losses that out/train.json speaks "
+        f"of\n  fix:     {MAKES}"
+    )
