@@ -155,13 +155,11 @@ def test_an_exclamation_mark_at_the_edge_of_a_window_is_a_word(encoders: TextEnc
     ("max_tokens", "caption", "number", "cut"),
     [
         (150, "star " * 150, 152, ""),
-        (150, "star " * 150 + "Zorp on", 157, "Zorp on"),
+        (150, "star " * 150 + "red on", 154, "red on"),
         (225, "star " * 225 + "red", 228, "red"),
     ],
 )
 def test_what_is_beyond_several_windows_is_told(
     encoders: TextEncoders, max_tokens: int, caption: str, number: int, cut: str
 ) -> None:
-    told, words = count(encoders.tokenizer, caption, max_tokens)
-    assert words == cut
-    assert (told > max_tokens + 2) == bool(cut)
+    assert count(encoders.tokenizer, caption, max_tokens) == (number, cut)
