@@ -49,6 +49,8 @@ def texts(captions: Sequence[str], dataset: Dataset, role: str) -> tuple[str, ..
     else:
         numbers = range(settings.variants if varies(settings) else 1)
         found = [text(caption, number, settings) for caption in captions for number in numbers]
+    if len(set(found)) == 1:
+        found = found[:1]
     return tuple(around(one, dataset) if role in (TRAIN, HELDOUT) else one for one in found)
 
 

@@ -49,9 +49,9 @@ class Project:
     def manifest(self) -> Manifest:
         """What the dataset stage would have found."""
         known = {"sha256": "sha256:0", "format": "PNG", "caption_from": "file"}
-        names = ("path", "role", "caption", "repeats", "flip")
+        names = ("path", "role", "caption", "repeats", "variants", "flip")
         return make(
-            Image(**{n: one[n] for n in names if n in one}, width=640, height=480, **known)
+            Image(**{k: one[k] for k in names if k in one}, width=640, height=480, **known)
             for one in self.pictures
         )
 
