@@ -44,12 +44,6 @@ def fits(size: Size, target: Size) -> bool:
     return cover(size, target) == target
 
 
-def same_shape(size: Size, other: Size) -> bool:
-    """Whether two sizes are of one shape, to less than a pixel of the smaller one's rounding."""
-    off = abs(size[0] * other[1] - size[1] * other[0])
-    return off < max(*size, *other)
-
-
 def place(size: Size, target: Size, crop: str, seed: int, path: str) -> Placement:
     """Where the target lies in the scaled picture.
 

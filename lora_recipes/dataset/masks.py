@@ -13,12 +13,11 @@ from pathlib import Path
 
 from lora_recipes.dataset.examine import FileFacts
 from lora_recipes.dataset.find import DataFile, Found, named
-from lora_recipes.dataset.geometry import same_shape
 from lora_recipes.dataset.manifest import Image
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import ALPHA, TRAIN
 from lora_recipes.dataset.size import shape
-from lora_recipes.errors import Problem
+from lora_recipes.errors import Problem, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.size import Size
@@ -121,6 +120,12 @@ def shape_problems(folder: Path, pairs: Pairs, sizes: Mapping[str, Size]) -> lis
     return problems
 
 
+def same_shape(size: Size, other: Size) -> bool:
+    """Whether two sizes are of one shape, to less than a pixel of the smaller one's rounding."""
+    off = abs(size[0] * other[1] - size[1] * other[0])
+    return off < max(*size, *other)
+
+
 def tell_masks(found: Found, images: list[Image], dataset: Dataset, report: Reporter) -> None:
     """Say how many pictures have one, how much counts, and which are learned whole."""
     if dataset.masks == "none":
@@ -143,7 +148,7 @@ def tell_masks(found: Found, images: list[Image], dataset: Dataset, report: Repo
         )
 
 
-def in_words(images: Iterable[Image]) -> str:
+def in_words(images: Iterable[Image]) -> Wording:
     """How many pictures have a mask, and the share of their area that counts.
 
     Empty where none has one.

@@ -141,9 +141,7 @@ def _works(
         cache_key=known | {"vae": hashes["vae"], "precision": precision},
         model=f"the VAE of {base.model}",
         load=lambda: load_vae(base, root, DTYPES[precision], device),
-        encode=lambda vae, _, look: encode_file(
-            vae, look.file, look.path, flipped=look.is_mirrored
-        ),
+        encode=lambda vae, _, look: encode_file(vae, look.file, look.path, look.is_mirrored),
     )
     texts = Work(
         kind="text",

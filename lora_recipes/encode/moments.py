@@ -67,7 +67,7 @@ def read_mask(path: Path) -> Tensor:
     return torch.from_numpy(blocks)[None].float() / (WHITE * LATENT**2)
 
 
-def encode_file(vae: AutoencoderKL, path: Path, name: str, *, flipped: bool = False) -> Encoded:
+def encode_file(vae: AutoencoderKL, path: Path, name: str, flipped: bool = False) -> Encoded:
     """The moments of one prepared picture; `name` is how the user knows it.
 
     Args:

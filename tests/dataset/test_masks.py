@@ -12,8 +12,8 @@ from PIL import Image
 
 from lora_recipes.dataset.build import build, glance
 from lora_recipes.dataset.find import find
-from lora_recipes.dataset.geometry import same_shape
 from lora_recipes.dataset.manifest import Manifest, read, read_pictures, write, write_pictures
+from lora_recipes.dataset.masks import same_shape
 from lora_recipes.dataset.pin import differences
 from lora_recipes.dataset.prepare import prepare
 from lora_recipes.errors import UserError
