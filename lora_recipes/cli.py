@@ -137,7 +137,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
     """Print what `dvc repro` would do: stages, steps, file size, memory, time, learning rate."""
     from lora_recipes.base.fetch import yet_to_fetch
     from lora_recipes.machine import absent_device
-    from lora_recipes.plan.preflight import preflight
+    from lora_recipes.plan.preflight import MIRRORED, preflight
     from lora_recipes.plan.training import make_plan
     from lora_recipes.provenance.pipeline import stage_plans, table
     from lora_recipes.recipe.data_folder import data_folder
@@ -158,6 +158,9 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
+    made = make_plan(resolved, data.repeats, root, sure=data.sure, number_of_texts=data.texts)
+    if made.texts and made.texts.warning:
+        print(f"warning: {made.texts.warning}", file=sys.stderr)
     document = resolved_document(root, resolved)
     fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
@@ -166,7 +169,9 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
-        *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
+        ("masks", data.masks),
+        ("mirrored", MIRRORED if resolved.recipe.dataset.flip else ""),
+        *made.rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
     if problems := [*(fetch.problems if fetch else []), *data.problems]:

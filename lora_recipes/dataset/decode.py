@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -59,6 +59,9 @@ class Decoded:
 
     notes: tuple[str, ...]
     """What was unusual, to follow "2 pictures "."""
+
+    alpha: Image.Image | None = None
+    """Mode L, of `image`'s size: how opaque it was. None where it was so everywhere."""
 
 
 def sniff(data: bytes) -> str | None:
@@ -124,10 +127,26 @@ def decode(
         reduced = image.size != whole
         orientation = _load(image, name)
         notes.extend(_unusual(image, data, orientation))
-        rgb = _opaque_rgb(image, BACKGROUNDS[background], notes)
+        rgb, alpha = _opaque_rgb(image, BACKGROUNDS[background], notes)
     notes.extend(sorted({f"of which Pillow says: {w.message}" for w in caught if _tells(w)}))
     upright = whole[::-1] if orientation in SIDEWAYS else whole
-    return Decoded(rgb, upright if reduced else rgb.size, name, tuple(notes))
+    return Decoded(rgb, upright if reduced else rgb.size, name, tuple(notes), alpha)
+
+
+def decode_mask(data: bytes, suffix: str = "") -> Decoded:
+    """Decode a mask: its `alpha` is how white it is, and 0 where it is transparent.
+
+    Raises:
+        Unreadable: as `decode`.
+    """
+    picture = decode(data, suffix, background="black")
+    return replace(picture, alpha=picture.image.convert("L"))
+
+
+def share(mask: Image.Image) -> float:
+    """How much of a picture counts under a mask of mode L: 0 where black, 1 where white."""
+    total = sum(value * count for value, count in enumerate(mask.histogram()))
+    return total / (255 * mask.width * mask.height)
 
 
 def pixels_in(file: Path) -> int:
@@ -166,8 +185,8 @@ def header(file: Path, suffix: str) -> tuple[int, int]:
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """`sha256:…` of an RGB picture's size and pixels."""
-    assert image.mode == "RGB"
+    """`sha256:…` of an RGB picture's or a mask's (mode L) size and pixels."""
+    assert image.mode in {"RGB", "L"}
     hasher = hashlib.sha256(f"{image.width}x{image.height}\n".encode())
     for top in range(0, image.height, STRIP):  # the whole would be in memory twice more
         strip = image.crop((0, top, image.width, min(top + STRIP, image.height)))
@@ -292,7 +311,7 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 def _opaque_rgb(
     image: Image.Image, background: tuple[int, int, int], notes: list[str]
-) -> Image.Image:
+) -> tuple[Image.Image, Image.Image | None]:
     try:
         ImageOps.exif_transpose(image, in_place=True)
         rgb, alpha = to_rgb(image, image.info.get("icc_profile"), notes)
@@ -303,9 +322,9 @@ def _opaque_rgb(
     except Exception as error:  # as above
         raise _damaged(str(image.format), error) from error
     if alpha is None:
-        return rgb
+        return rgb, None
     notes.append("partly transparent, where prepare.background shows")
-    return flatten(rgb, alpha, background)
+    return flatten(rgb, alpha, background), alpha
 
 
 def _tells(warning: warnings.WarningMessage) -> bool:

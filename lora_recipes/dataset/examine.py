@@ -20,6 +20,7 @@ from lora_recipes.dataset.decode import NotRead, Unreadable
 from lora_recipes.dataset.find import DataFile, named
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.processes import in_order, worth_having
+from lora_recipes.dataset.roles import MASK
 from lora_recipes.errors import Problem
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.printable import line as brief
@@ -69,6 +70,12 @@ class FileFacts:
     notes: tuple[str, ...]
     """What was unusual."""
 
+    share: float = 1.0
+    """How much of the picture is opaque; of a mask, how much of it is white."""
+
+    is_mask: bool = False
+    """Whether the file was looked at as a mask."""
+
 
 def examine(
     folder: Path, images: list[DataFile], cache: StatCache, report: Reporter
@@ -88,7 +95,7 @@ def examine(
         except OSError as error:
             bad.append((entry, _closed(error)))
             continue
-        known = _facts(cache.get(entry.file, before))
+        known = _known(entry, before, cache)
         if known is None:
             new.append((entry, before))
         else:
@@ -117,7 +124,8 @@ def _examine_one(entry: DataFile) -> FileFacts | Unreadable:
                 f"has {size:,} bytes and was not read; the most is {limits.MEMORY:,}",
                 "save it as a JPEG, which takes less, or move it out of the data folder",
             )
-        return facts_of(entry.file.read_bytes(), entry.suffix)
+        data = entry.file.read_bytes()
+        return facts_of(data, entry.suffix, is_mask=entry.role == MASK)
     except OSError as error:
         return _closed(error)
     except Unreadable as error:
@@ -180,13 +188,18 @@ def headers(folder: Path, images: list[DataFile]) -> tuple[dict[str, Size], list
     return sizes, _problems(folder, bad)
 
 
-def facts_of(data: bytes, suffix: str) -> FileFacts:
+def facts_of(data: bytes, suffix: str, *, is_mask: bool = False) -> FileFacts:
     """Look at a picture and describe it. A draft is enough: no pixel of it is trained on.
+
+    A mask is looked at whole: a draft could lose its only white pixels.
 
     Raises:
         Unreadable: it is none, or damaged, unsupported or too large.
     """
-    picture = decode.decode(data, suffix, draft=DRAFT)
+    if is_mask:
+        picture = decode.decode_mask(data, suffix)
+    else:
+        picture = decode.decode(data, suffix, draft=DRAFT)
     image = picture.image
     colours = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return FileFacts(
@@ -199,6 +212,8 @@ def facts_of(data: bytes, suffix: str) -> FileFacts:
         thumbnail=base64.b64encode(colours.tobytes()).decode(),
         gradients=_gradients(image),
         notes=picture.notes,
+        share=1.0 if picture.alpha is None else decode.share(picture.alpha),
+        is_mask=is_mask,
     )
 
 
@@ -222,12 +237,18 @@ def unseen(images: list[DataFile], cache_file: Path) -> list[DataFile]:
     new = []
     for entry in images:
         try:
-            known = cache.get(entry.file, entry.file.stat()) is not None
+            known = _known(entry, entry.file.stat(), cache) is not None
         except OSError:
             known = False
         if not known:
             new.append(entry)
     return new
+
+
+def _known(entry: DataFile, stat: os.stat_result, cache: StatCache) -> FileFacts | None:
+    """What is remembered of a file, if it was looked at as what it is now."""
+    known = _facts(cache.get(entry.file, stat))
+    return known if known and known.is_mask == (entry.role == MASK) else None
 
 
 def _facts(cached: Any) -> FileFacts | None:

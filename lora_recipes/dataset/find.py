@@ -7,10 +7,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.place import folder_problems, shown
-from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.roles import KEYS, MASK, TRAIN, folders
 from lora_recipes.dataset.suffixes import SUFFIXES
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
@@ -51,7 +52,7 @@ class DataFile:
     """Where it lies on this disk."""
 
     role: str = TRAIN
-    """`train`, `heldout` or `control`."""
+    """`train`, `heldout`, `control` or `mask`."""
 
     @property
     def stem(self) -> str:
@@ -71,12 +72,15 @@ class Found:
     images: list[DataFile] = field(default_factory=list)
     captions: list[DataFile] = field(default_factory=list)
     metadata: list[DataFile] = field(default_factory=list)
+    masks: list[DataFile] = field(default_factory=list)
+    """Of pictures: the pictures in `dataset.masks`."""
+
     others: list[DataFile] = field(default_factory=list)
-    """Files that are neither picture nor caption."""
+    """Files that are neither picture, caption nor mask."""
 
 
 def find(folder: Path, dataset: Dataset) -> Found:
-    """Sort the files of a data folder into pictures, captions and others.
+    """Sort the files of a data folder into pictures, captions, masks and others.
 
     Hidden files and folders are left out, and what a NAS makes for itself. Files may be links into
     DVC's cache or within the project, folders may not.
@@ -119,7 +123,7 @@ def named(paths: Iterable[str], separator: str = ", ") -> Wording:
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
     top = path.partition("/")[0] if "/" in path else ""
-    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
+    for role, name in folders(dataset).items():
         if name != "none" and top == unicodedata.normalize("NFC", name):
             return role
     return TRAIN
@@ -127,7 +131,7 @@ def role_of(path: str, dataset: Dataset) -> str:
 
 def _kind(found: Found, entry: DataFile) -> list[DataFile]:
     if entry.suffix in READ | UNREAD:
-        return found.images
+        return found.masks if entry.role == MASK else found.images
     if entry.suffix in CAPTION:
         return found.captions
     if PurePosixPath(entry.path).name == METADATA:
@@ -136,14 +140,15 @@ def _kind(found: Found, entry: DataFile) -> list[DataFile]:
 
 
 def _role_problems(dataset: Dataset) -> list[Problem]:
-    if dataset.heldout != "none" and dataset.heldout == dataset.control:
-        return [
-            Problem(
-                what=f"dataset.heldout and dataset.control are both {dataset.control}",
-                fix="give each its own sub-folder, or set one to none",
-            )
-        ]
-    return []
+    given = [(KEYS[role], name) for role, name in folders(dataset).items() if name != "none"]
+    return [
+        Problem(
+            what=f"{first} and {second} are both {name}",
+            fix="give each its own sub-folder, or set one to none",
+        )
+        for (first, name), (second, other) in combinations(given, 2)
+        if name == other
+    ]
 
 
 def _entries(folder: Path, dataset: Dataset) -> tuple[list[DataFile], list[Problem]]:
@@ -179,10 +184,10 @@ def _name_problem(folder: Path, path: str, twin: DataFile | None) -> Problem | N
 
 
 def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
-    roles = {entry.role for entry in found.images}
+    roles = {entry.role for entry in [*found.images, *found.masks]}
     problems = []
     if TRAIN not in roles:
-        beside = " beside the held-out ones" if roles else ""
+        beside = " beside the held-out ones" if found.images else ""
         problems.append(
             Problem(
                 where=shown(folder),
@@ -191,14 +196,15 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
                 fix="put your pictures there, or name their folder as `data:` in params.yaml",
             )
         )
-    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
+    for role, name in folders(dataset).items():
         if name != "none" and role not in roles:
-            what = "holds no pictures" if (folder / name).is_dir() else "there is no such folder"
+            kind = "masks" if role == MASK else "pictures"
+            what = f"holds no {kind}" if (folder / name).is_dir() else "there is no such folder"
             problems.append(
                 Problem(
                     where=f"{shown(folder)}/{name}",
-                    what=f"dataset.{role} = {name}: {what}",
-                    fix=f"put pictures there, or set dataset.{role} to none",
+                    what=f"{KEYS[role]} = {name}: {what}",
+                    fix=f"put {kind} there, or set {KEYS[role]} to none",
                 )
             )
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 
 from lora_recipes.dataset.roles import hashed
@@ -50,6 +51,36 @@ class Image:
     repeats: int = 1
     """From a `N_name` folder; multiplies train.repeats."""
 
+    mask: str = ""
+    """What says which part is learned: `alpha`, or the path of a file. Empty: all of it is."""
+
+    mask_sha256: str = ""
+    """Of that file. Empty for `alpha`, which the picture's own hash covers."""
+
+    mask_share: float = 1.0
+    """How much of the whole picture counts, 0 to 1."""
+
+    flip: bool = False
+    """Whether it may be looked at mirrored. A setting, no property of the data."""
+
+    captions: tuple[str, ...] = ()
+    """All that are written for the picture, where there are several; `caption` is the first."""
+
+    variants: tuple[str, ...] = ()
+    """What `dataset.caption` makes of its captions; empty where that is the caption alone. The
+    manifest's hash does not cover them: they are the recipe's, not the data's."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that may go with it; the first is the caption as written."""
+        return self.variants or (self.caption,)
+
+
+NOT_THERE = {
+    "captions": (), "variants": (), "mask": "", "mask_sha256": "", "mask_share": 1.0, "flip": False,
+}  # fmt: skip
+"""Fields that are left out where they say nothing."""
+
 
 @dataclass(frozen=True)
 class ListedPicture:
@@ -66,6 +97,8 @@ class ListedPicture:
     sha256: str
     width: int
     height: int
+    mask: str = ""
+    mask_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,8 +111,9 @@ class Manifest:
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
+        names = [field.name for field in fields_of(ListedPicture)]
         return tuple(
-            ListedPicture(image.path, image.sha256, image.width, image.height)
+            ListedPicture(**{name: getattr(image, name) for name in names})
             for image in sorted(self.images, key=lambda image: image.path)
         )
 
@@ -90,19 +124,28 @@ def make(images: Iterable[Image]) -> Manifest:
     return Manifest(content_hash([hashed_fields(image) for image in ordered]), ordered)
 
 
-HashedFields = dict[str, str | int]
-"""role, path, sha256, caption and repeats of one picture."""
+HashedFields = dict[str, str | int | list[str]]
+"""role, path, sha256, caption and repeats of one picture; `captions` where it has several, and the
+`mask_sha256` of its mask's file where it has one."""
 
 
 def hashed_fields(image: Image) -> HashedFields:
-    """The part of a picture's entry that the manifest's hash covers."""
-    return {
+    """The part of a picture's entry that the manifest's hash covers.
+
+    What only some pictures have is part of it only there: so pins of data without it hold.
+    """
+    fields: HashedFields = {
         "role": hashed(image.role),
         "path": image.path,
         "sha256": image.sha256,
         "caption": image.caption,
         "repeats": image.repeats,
     }
+    if image.captions:
+        fields["captions"] = list(image.captions)
+    if image.mask_sha256:
+        fields["mask_sha256"] = image.mask_sha256
+    return fields
 
 
 def content_hash(fields: list[HashedFields]) -> str:
@@ -115,14 +158,19 @@ def write(path: Path, manifest: Manifest) -> None:
     content = {
         "schema": SCHEMA,
         "hash": manifest.hash,
-        "images": [vars(image) for image in manifest.images],
+        "images": [_plain(image) for image in manifest.images],
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
+def _plain(entry: Image | ListedPicture) -> dict[str, object]:
+    """All of a picture's entry, without what it has not."""
+    return {name: value for name, value in vars(entry).items() if NOT_THERE.get(name) != value}
+
+
 def write_pictures(path: Path, manifest: Manifest) -> None:
     """Write `build/pictures.json`, in the order of the paths."""
-    content = {"schema": SCHEMA, "pictures": [vars(listed) for listed in manifest.listed()]}
+    content = {"schema": SCHEMA, "pictures": [_plain(listed) for listed in manifest.listed()]}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 

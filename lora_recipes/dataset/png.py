@@ -1,4 +1,4 @@
-"""PNG files that hold an RGB picture's pixels, nothing beside them, and the same bytes anywhere.
+"""PNG files that hold the pixels of a picture or a mask, and the same bytes anywhere.
 
 The pixels are stored, not compressed: compressing took as long as decoding the picture, and what
 comes out of it depends on the compressor's version.
@@ -17,14 +17,14 @@ BLOCK = 0xFFFF
 
 
 def png(picture: Image.Image) -> bytes:
-    """A picture of mode RGB as a PNG file's bytes: 3 bytes a pixel and a few more.
+    """A picture of mode RGB, or a mask of mode L, as a PNG file's bytes: 3 bytes a pixel, or 1.
 
     Source: W3C, Portable Network Graphics (third edition), sections 5, 9 and 10.
     """
-    assert picture.mode == "RGB"
-    # 8 bits per channel, colour without alpha, the only compression and filtering, not interlaced
-    header = struct.pack(">IIBBBBB", *picture.size, 8, 2, 0, 0, 0)
-    rows = np.zeros((picture.height, 1 + 3 * picture.width), np.uint8)  # 0: a row as it is
+    colour, channels = {"RGB": (2, 3), "L": (0, 1)}[picture.mode]
+    # 8 bits per channel, without alpha, the only compression and filtering, not interlaced
+    header = struct.pack(">IIBBBBB", *picture.size, 8, colour, 0, 0, 0)
+    rows = np.zeros((picture.height, 1 + channels * picture.width), np.uint8)  # 0: a row as it is
     rows[:, 1:] = np.asarray(picture).reshape(picture.height, -1)
     chunks = ((b"IHDR", header), (b"IDAT", _stored(rows.tobytes())), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)

@@ -11,14 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as Pillow
 
-from lora_recipes.dataset.decode import MAX_PIXELS, Unreadable, decode, pixel_hash
+from lora_recipes.dataset.decode import (
+    MAX_PIXELS,
+    Decoded,
+    Unreadable,
+    decode,
+    decode_mask,
+    pixel_hash,
+)
 from lora_recipes.dataset.geometry import (
     Placement,
     cover,
@@ -40,6 +48,9 @@ from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import first_few
 
+BLACK, WHITE = 0, 255
+"""What a mask holds where nothing, and where all is learned."""
+
 LONGEST_NAME = 255 - len("..x2b_81k0.tmp")
 """Bytes of a file's name that leave room for what it is called until it is complete."""
 
@@ -51,7 +62,7 @@ def prepare(
     out: Path,
     report: Reporter,
 ) -> None:
-    """Write every picture at the training size, and `index.json`.
+    """Write every picture at the training size, its mask beside it, and `index.json`.
 
     One picture is in memory at a time, or one in each process where there is so much to do that
     several are started. `out` is emptied first, and again if anything goes wrong.
@@ -62,25 +73,30 @@ def prepare(
         out: `build/images`.
 
     Raises:
-        UserError: pictures that are too small or of another shape (all named), or files that are
-            not those that the dataset stage found.
+        UserError: pictures that are too small or of another shape (all named), files that are
+            not those that the dataset stage found, or a crop that leaves nothing of a mask.
     """
     sizes = {picture.path: (picture.width, picture.height) for picture in pictures}
     if problems := size_problems(sizes, settings, report):
         raise UserError(problems)
     files = _locate(folder, pictures)
-    tasks = [(picture, files[picture.path]) for picture in pictures]
+    tasks = [
+        (picture, files[picture.path], files[picture.mask] if picture.mask_sha256 else None)
+        for picture in pictures
+    ]
     processes = worth_having([width * height for width, height in sizes.values()])
     with all_or_nothing(out):
         with (
             report.bar("prepare pictures", len(tasks)) as bar,
             in_order(_Preparing(folder, settings, out), tasks, processes) as results,
         ):
-            entries = []
-            for entry in results:
-                entries.append(entry)
+            done = []
+            for result in results:
+                done.append(result)
                 bar.advance()
-        index = {"images": entries}
+        if problems := [result for result in done if isinstance(result, Problem)]:
+            raise UserError(problems)
+        index = {"images": done}
         text = json.dumps(index, indent=1, ensure_ascii=False, sort_keys=True)
         write_text(out / "index.json", text + "\n")
 
@@ -93,24 +109,46 @@ class _Preparing:
     settings: Prepare
     out: Path
 
-    def __call__(self, task: tuple[ListedPicture, Path]) -> dict[str, Any]:
-        """Write the training picture; its entry in the index."""
-        listed, file = task
+    def __call__(self, task: tuple[ListedPicture, Path, Path | None]) -> dict[str, Any] | Problem:
+        """Write the training picture and its mask; its entry in the index, or what is wrong."""
+        listed, file, mask_file = task
         settings, target = self.settings, size_of(self.settings.resolution)
-        pixels = _pixels(self.folder, file, listed, settings.background)
-        placement = place(pixels.size, target, settings.crop, settings.seed, listed.path)
-        prepared = cut(pixels, placement, target)
+        whole = _decoded(self.folder, file, listed, settings.background)
+        placement = place(whole.size, target, settings.crop, settings.seed, listed.path)
+        prepared = cut(whole.image, placement, target)
         entry = _entry(listed, placement, prepared)
         write_bytes(self.out / entry["file"], png(prepared))
+        mask = _mask(self.folder, mask_file, listed) if mask_file else whole.alpha
+        if not listed.mask or mask is None:
+            return entry
+        mask = cut(mask, placement, target)
+        if mask.getextrema() == (BLACK, BLACK):
+            return _nothing_left(f"{shown(self.folder)}/{listed.path}")
+        if mask.getextrema() != (WHITE, WHITE):  # all white is no mask
+            entry |= {"mask": _file(listed.path, ".mask.png"), "mask_pixels": pixel_hash(mask)}
+            write_bytes(self.out / entry["mask"], png(mask))
         return entry
 
 
 def cut(picture: Pillow.Image, placement: Placement, target: Size) -> Pillow.Image:
-    """Scale an RGB picture and cut the target out of it."""
+    """Scale a picture (RGB), or the mask of one (L, of any size), and cut the target out of it.
+
+    Masks are averaged: Lanczos would make waves around their edges.
+    """
+    is_mask = picture.mode == "L"
+    how = Pillow.Resampling.BOX if is_mask else Pillow.Resampling.LANCZOS
     if picture.size != placement.resized:
-        picture = picture.resize(placement.resized, Pillow.Resampling.LANCZOS)
+        picture = picture.resize(placement.resized, how)
     left, top = placement.left, placement.top
     return picture.crop((left, top, left + target[0], top + target[1]))
+
+
+def _nothing_left(where: str) -> Problem:
+    return Problem(
+        where=where,
+        what="its crop leaves nothing of what its mask shows, so nothing of it would be learned",
+        fix="crop it yourself around that, or set another prepare.crop",
+    )
 
 
 def _entry(listed: ListedPicture, placement: Placement, prepared: Pillow.Image) -> dict[str, Any]:
@@ -124,12 +162,12 @@ def _entry(listed: ListedPicture, placement: Placement, prepared: Pillow.Image) 
     }
 
 
-def _file(path: str) -> str:
+def _file(path: str, ending: str = ".png") -> str:
     """What the training picture of a picture is called. Others never end in 32 digits and .png."""
     folder, name = posixpath.split(path)
-    if len(f"{name}.png".encode()) <= LONGEST_NAME:
-        return f"{path}.png"
-    return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ".png")
+    if len(f"{name}{ending}".encode()) <= LONGEST_NAME:
+        return f"{path}{ending}"
+    return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ending)
 
 
 def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
@@ -184,7 +222,9 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     if problems:
         raise UserError(problems)
     files = dict(walk(folder, shown(folder), problems))
-    missing = [picture.path for picture in pictures if picture.path not in files]
+    named = [picture.path for picture in pictures]
+    named += [picture.mask for picture in pictures if picture.mask_sha256]
+    missing = [path for path in named if path not in files]
     if missing and problems:
         raise UserError(problems)
     if missing:
@@ -196,20 +236,31 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
     return files
 
 
-def _pixels(folder: Path, file: Path, listed: ListedPicture, background: str) -> Pillow.Image:
+def _decoded(folder: Path, file: Path, listed: ListedPicture, background: str) -> Decoded:
+    """One picture of the data folder."""
+    look = partial(decode, background=background)
+    picture = _read(f"{shown(folder)}/{listed.path}", file, listed.sha256, look)
+    assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
+    return picture
+
+
+def _mask(folder: Path, file: Path, listed: ListedPicture) -> Pillow.Image | None:
+    """The mask of a picture, from a file of its own."""
+    where = f"{shown(folder)}/{listed.mask}"
+    return _read(where, file, listed.mask_sha256, decode_mask).alpha
+
+
+def _read(where: str, file: Path, sha256: str, look: Callable[[bytes], Decoded]) -> Decoded:
     """Read one file once: its hash and its pixels are of the same bytes."""
-    where = f"{shown(folder)}/{listed.path}"
     try:
         data = file.read_bytes()
-        if sha256_bytes(data) != listed.sha256:
+        if sha256_bytes(data) != sha256:
             raise Unreadable(
                 "changed since the dataset stage looked", "run `dvc repro`, which looks again"
             )
-        picture = decode(data, background=background).image
+        return look(data)
     except OSError as error:
         what = f"cannot be read: {error.strerror or error}"
         raise UserError.of(where=where, what=what, fix="make the file readable") from error
     except Unreadable as error:
         raise UserError.of(where=where, what=error.reason, fix=error.fix) from error
-    assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
-    return picture

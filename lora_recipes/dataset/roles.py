@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lora_recipes.recipe.sections.dataset import Dataset
+
 TRAIN = "train"
 HELDOUT = "heldout"
 """The subject, never trained on."""
@@ -9,7 +11,22 @@ HELDOUT = "heldout"
 CONTROL = "control"
 """Other things, never trained on: what is forgotten shows in them."""
 
+MASK = "mask"
+"""No picture to learn, but which part of one is learned."""
+
+ALPHA = "alpha"
+"""In place of a folder of masks: pictures are their own."""
+
+KEYS = {HELDOUT: "dataset.heldout", CONTROL: "dataset.control", MASK: "dataset.masks"}
+"""What names each role's sub-folder."""
+
 NEVER_TRAINED = (HELDOUT, CONTROL)
+
+
+def folders(dataset: Dataset) -> dict[str, str]:
+    """The sub-folder of each role that can have one; `none` where it has not."""
+    masks = "none" if dataset.masks == ALPHA else dataset.masks
+    return {HELDOUT: dataset.heldout, CONTROL: dataset.control, MASK: masks}
 
 
 def hashed(role: str) -> str:

@@ -6,7 +6,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable
 
-from lora_recipes.dataset.roles import CONTROL, HELDOUT
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, KEYS, MASK, folders
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.text import counted
@@ -20,6 +20,8 @@ MEANT = {
     "controls": CONTROL,
     "other": CONTROL,
     "others": CONTROL,
+    "mask": MASK,
+    "masks": MASK,
     "reg": REGULARIZATION,
     "regs": REGULARIZATION,
     "regimages": REGULARIZATION,
@@ -66,11 +68,12 @@ def _problem(shown: str, folder: str, count: int, dataset: Dataset) -> Problem:
             fix = f"move the folder out of the data folder, or its pictures into {shown}/"
             fix += f"{dataset.control} to measure what is forgotten"
         return Problem(where=f"{shown}/{folder}", what=what, fix=fix)
-    declared = dataset.heldout if meaning == HELDOUT else dataset.control
+    role = meaning or CONTROL
+    key, declared = KEYS[role], folders(dataset)[role]
     if declared != "none":
-        fix = f"move its pictures into {shown}/{declared}, which is dataset.{meaning}"
+        fix = f"move its pictures into {shown}/{declared}, which is {key}"
     elif "/" in folder:
-        fix = f"move the folder to {shown}/{name} and set dataset.{meaning}: {name}"
+        fix = f"move the folder to {shown}/{name} and set {key}: {name}"
     else:
-        fix = f"set dataset.{meaning}: {name}"
+        fix = f"set {key}: {name}"
     return Problem(where=f"{shown}/{folder}", what=what, fix=f"{fix}, or rename the folder")

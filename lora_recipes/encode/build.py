@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lora_recipes.base.compute import DTYPES, device_name, free_memory, set_up
 from lora_recipes.base.facts import read_facts
 from lora_recipes.base.load import load_text_encoders, load_vae
 from lora_recipes.base.locate import component_hashes, locate
-from lora_recipes.encode.moments import encode_file
+from lora_recipes.encode.moments import encode_file, read_mask
 from lora_recipes.encode.pictures import PreparedPicture
 from lora_recipes.encode.reuse import Encoded, Reuse
 from lora_recipes.encode.store import EncodedIndex, Example, write_file, write_index
@@ -25,7 +25,11 @@ from lora_recipes.pipeline import stage
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.encode import Encode
+from lora_recipes.recipe.windows import tokens_read
 from lora_recipes.reporting import Reporter
+
+EMPTY = ""
+"""Encoded always, so that `train.caption_dropout` reruns nothing but the training."""
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
@@ -57,12 +61,12 @@ class Work:
     kind: str
     what: str
     items: Mapping[str, PreparedPicture]
-    """Pixels' hashes or captions, each once, with the first picture that has it."""
+    """Pixels' hashes or texts, each once, with the first picture that has it."""
     cache_key: Mapping[str, object]
     model: str
     """Which model does it, for a message."""
     load: Callable[[], Any]
-    encode: Callable[[Any, PreparedPicture], Encoded]
+    encode: Callable[[Any, str, PreparedPicture], Encoded]
 
 
 def encode(
@@ -88,23 +92,34 @@ def encode(
     hashes = component_hashes(located, places.own / "hashes.json")
     device = set_up(settings.compute).device
     with all_or_nothing(places.out):
+        masks = [_masked(picture, places.out) for picture in pictures]
         works = _works(pictures, settings, places, device, hashes)
         moments, texts = (_run(work, places, report) for work in works)
         images = tuple(
-            _example(picture, moments[picture.pixels], texts[picture.caption])
-            for picture in pictures
+            replace(
+                _example(
+                    picture,
+                    moments[picture.pixels],
+                    [texts[text].name for text in picture.texts],
+                ),
+                **mask,
+                **_flipped(picture, moments),
+            )
+            for picture, mask in zip(pictures, masks, strict=True)
         )
         for picture in pictures:
-            notes = texts[picture.caption].notes
-            if notes["cut"]:
-                report.warn(
-                    f"{picture.path}: its caption has {notes['tokens']} tokens, SDXL reads "
-                    f"{TOKENS}; cut off: {notes['cut']}"
-                )
+            _tell_what_is_cut(picture, texts, settings.encode, report)
         components = {name: hashes[name] for name in ("vae", *TEXT_PARTS)}
         write_index(
             places.out,
-            EncodedIndex(images, manifest, facts.latent_scale, facts.prediction, components),
+            EncodedIndex(
+                images,
+                manifest,
+                facts.latent_scale,
+                facts.prediction,
+                components,
+                texts[EMPTY].name,
+            ),
         )
 
 
@@ -117,24 +132,27 @@ def _works(
 ) -> tuple[Work, Work]:
     """What the VAE encodes, and what the text encoders do."""
     base, root, precision = settings.base, places.root, settings.encode.vae_precision
-    known = _cache_key(settings, device)
+    known, tokens = _cache_key(settings, device), settings.encode.max_tokens
+    longer = {} if tokens == TOKENS else {"max_tokens": tokens}
     moments = Work(
         kind="moments",
         what="pictures",
-        items=_each_once((picture.pixels, picture) for picture in pictures),
+        items=_each_once((look.pixels, look) for picture in pictures for look in picture.looks),
         cache_key=known | {"vae": hashes["vae"], "precision": precision},
         model=f"the VAE of {base.model}",
         load=lambda: load_vae(base, root, DTYPES[precision], device),
-        encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
+        encode=lambda vae, _, look: encode_file(vae, look.file, look.path, look.is_mirrored),
     )
     texts = Work(
         kind="text",
-        what="captions",
-        items=_each_once((picture.caption, picture) for picture in pictures),
-        cache_key=known | {name: hashes[name] for name in TEXT_PARTS},
+        what="texts",
+        items=_each_once(
+            (text, picture) for picture in pictures for text in (*picture.texts, EMPTY)
+        ),
+        cache_key=known | {name: hashes[name] for name in TEXT_PARTS} | longer,
         model=f"the text encoders of {base.model}",
         load=lambda: load_text_encoders(base, root, torch.float32, device),
-        encode=lambda encoders, picture: encode_caption(encoders, picture.caption, picture.path),
+        encode=lambda encoders, text, picture: encode_caption(encoders, text, picture.path, tokens),
     )
     return moments, texts
 
@@ -189,7 +207,7 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
             model = work.load()
         with report.bar(f"encode {work.what}", len(work.items), len(written)) as bar:
             for source in new:
-                encoded = work.encode(model, work.items[source])
+                encoded = work.encode(model, source, work.items[source])
                 reuse.put(source, encoded)
                 keep(source, encoded)
                 bar.advance()
@@ -199,12 +217,44 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
     return written
 
 
-def _example(picture: PreparedPicture, moments: Written, text: Written) -> Example:
+def _tell_what_is_cut(
+    picture: PreparedPicture, texts: Mapping[str, Written], encode: Encode, report: Reporter
+) -> None:
+    """Of the texts of one picture, the longest is enough."""
+    longest = max((texts[text].notes for text in picture.texts), key=lambda it: int(it["tokens"]))
+    if not longest["cut"]:
+        return
+    report.warn(
+        f"{picture.path}: its caption has {longest['tokens']} tokens, of which encode.max_tokens = "
+        f"{encode.max_tokens} reads {tokens_read(encode.max_tokens)}; cut off: {longest['cut']}"
+    )
+
+
+def _example(picture: PreparedPicture, moments: Written, texts: Sequence[str]) -> Example:
     return Example(
         path=picture.path,
         role=picture.role,
         repeats=picture.repeats,
         moments=moments.name,
-        texts=(text.name,),
+        texts=tuple(texts),
         time_ids=picture.time_ids,
     )
+
+
+def _masked(picture: PreparedPicture, out: Path) -> dict[str, Any]:
+    """The mask of a picture, written; it takes no model. Mirrored too, where the picture is."""
+    if picture.mask is None:
+        return {}
+    mask_1HW = read_mask(picture.mask)
+    found = {"mask": write_file(out, "masks", {"mask": mask_1HW})}
+    if picture.flip:
+        found["flipped_mask"] = write_file(out, "masks", {"mask": mask_1HW.flip(-1)})
+    return found
+
+
+def _flipped(picture: PreparedPicture, moments: Mapping[str, Written]) -> dict[str, Any]:
+    """What the mirrored picture is, where it is asked for."""
+    if not picture.flip:
+        return {}
+    mirrored = picture.mirrored()
+    return {"flipped": moments[mirrored.pixels].name, "flipped_left": mirrored.crop[1]}

@@ -1,10 +1,12 @@
-"""Pictures to the moments of the VAE's posterior.
+"""Pictures to the moments of the VAE's posterior, and masks to weights of the same size.
 
 C: channels, H, W: rows and columns.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,11 @@ from torch import Tensor
 
 from lora_recipes.encode.reuse import Encoded
 from lora_recipes.errors import UserError
+
+LATENT = 8
+"""Edge of the square of pixels behind one latent pixel, in SDXL's VAE."""
+
+WHITE = 255
 
 
 def read_picture(path: Path) -> Tensor:
@@ -45,20 +52,34 @@ def encode_picture(vae: AutoencoderKL, picture_CHW: Tensor) -> tuple[Tensor, Ten
     return mean_CHW.cpu(), std_CHW.cpu()
 
 
-def encode_file(vae: AutoencoderKL, path: Path, name: str) -> Encoded:
+def read_mask(path: Path) -> Tensor:
+    """[1, H / 8, W / 8] float32 in [0, 1]: the mean of the 8 × 8 pixels under each latent pixel.
+
+    Summed in whole numbers, so that it is the same everywhere, and exactly 0 or 1 where all are.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    with _reading(path), Image.open(path) as picture:
+        pixels_HW = np.asarray(picture.convert("L"), dtype=np.int64)
+    rows, columns = (edge // LATENT for edge in pixels_HW.shape)
+    blocks = pixels_HW.reshape(rows, LATENT, columns, LATENT).sum(axis=(1, 3))
+    return torch.from_numpy(blocks)[None].float() / (WHITE * LATENT**2)
+
+
+def encode_file(vae: AutoencoderKL, path: Path, name: str, flipped: bool = False) -> Encoded:
     """The moments of one prepared picture; `name` is how the user knows it.
+
+    Args:
+        flipped: encode the mirrored picture, left to right.
 
     Raises:
         UserError: the file is missing or damaged, or the VAE gave NaN or infinity.
     """
-    try:
+    with _reading(path):
         picture_CHW = read_picture(path)
-    except Exception as error:  # Pillow has many words for a damaged file
-        raise UserError.of(
-            where=str(path),
-            what="is missing, or is not the picture that the prepare stage wrote",
-            fix="run `dvc repro prepare`, which writes it anew",
-        ) from error
+    if flipped:
+        picture_CHW = picture_CHW.flip(-1)
     mean_CHW, std_CHW = encode_picture(vae, picture_CHW)
     if not (mean_CHW.isfinite().all() and std_CHW.isfinite().all()):
         half = vae.dtype == torch.float16
@@ -71,3 +92,15 @@ def encode_file(vae: AutoencoderKL, path: Path, name: str) -> Encoded:
             else "the VAE's weights are damaged; fetch base.model or base.vae again",
         )
     return Encoded({"mean": mean_CHW, "std": std_CHW}, {})
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Pillow has many words for a damaged file
+        raise UserError.of(
+            where=str(path),
+            what="is missing, or is not the picture that the prepare stage wrote",
+            fix="run `dvc repro prepare`, which writes it anew",
+        ) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lora_recipes.dataset.geometry import cover
 from lora_recipes.dataset.manifest import Image, Manifest
 from lora_recipes.errors import UserError
 from lora_recipes.records import EXACT, read_record
@@ -35,6 +36,11 @@ class IndexedPicture:
     """Top and left."""
 
     size: tuple[int, int]
+    mask: str = ""
+    """Which part of it counts, as a file relative to `build/images`; empty where all of it does."""
+
+    mask_pixels: str = ""
+    """Hash of the mask's pixels and size."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,17 @@ class PreparedPicture:
     original_size: tuple[int, int]
     crop: tuple[int, int]
     size: tuple[int, int]
-    caption: str
+    texts: tuple[str, ...]
+    """All that may go with it; the first is its caption as written."""
+
     repeats: int
+    mask: Path | None = None
+    mask_pixels: str = ""
+    flip: bool = False
+    """Whether it is to be encoded mirrored as well."""
+
+    is_mirrored: bool = False
+    """Whether this is the mirrored picture; `file` is not mirrored."""
 
     @property
     def time_ids(self) -> tuple[int, int, int, int, int, int]:
@@ -87,6 +102,18 @@ class PreparedPicture:
         Source: Podell et al. 2023, arXiv:2307.01952, section 2.2; the order is diffusers'.
         """
         return (*self.original_size[::-1], *self.crop, *self.size[::-1])
+
+    @property
+    def looks(self) -> tuple[PreparedPicture, ...]:
+        """The picture, and the mirrored one where it is asked for."""
+        return (self, self.mirrored()) if self.flip else (self,)
+
+    def mirrored(self) -> PreparedPicture:
+        """The same picture, left to right: its left is what was cut off at the right."""
+        top, left = self.crop
+        right = cover(self.original_size, self.size)[0] - self.size[0] - left
+        pixels = f"mirrored {self.pixels}"
+        return replace(self, pixels=pixels, crop=(top, right), is_mirrored=True)
 
 
 def read_pictures(folder: Path, manifest: Manifest) -> list[PreparedPicture]:
@@ -109,6 +136,9 @@ def _picture(folder: Path, image: Image, entry: IndexedPicture) -> PreparedPictu
         original_size=entry.original_size,
         crop=entry.crop,
         size=entry.size,
-        caption=image.caption,
+        texts=image.texts,
         repeats=image.repeats,
+        mask=folder / entry.mask if entry.mask else None,
+        mask_pixels=entry.mask_pixels,
+        flip=image.flip,
     )

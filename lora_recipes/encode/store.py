@@ -2,6 +2,7 @@
 
 index.json                  what belongs to which picture
 moments/<hash>.safetensors     mean, std   [4, height / 8, width / 8] float32
+masks/<hash>.safetensors       mask        [1, height / 8, width / 8] float32, 0 to 1
 text/<hash>.safetensors        tokens [77, D], pooled [P]              float32
 
 A file is named by the hash of its own bytes, so the index stands for the whole folder: whoever
@@ -15,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,8 @@ class Example:
     repeats: int
     moments: str
     texts: tuple[str, ...]
+    """Each as likely as another while training; number 0 is the caption as written."""
+
     time_ids: tuple[int, int, int, int, int, int]
     """Original height and width, crop top and left, target height and width, in pixels.
 
@@ -56,6 +59,21 @@ class Example:
     mask: str = ""
     """Which parts count, as a file; empty where all of it does."""
 
+    flipped: str = ""
+    """The moments of the mirrored picture, as a file; empty where it is never mirrored."""
+
+    flipped_mask: str = ""
+    """The mask, mirrored."""
+
+    flipped_left: int = 0
+    """The crop's left in the mirrored picture, in pixels."""
+
+    def mirrored(self) -> Example:
+        """The picture, left to right, where it was encoded so."""
+        height, width, top, _, target_height, target_width = self.time_ids
+        time_ids = (height, width, top, self.flipped_left, target_height, target_width)
+        return replace(self, moments=self.flipped, mask=self.flipped_mask, time_ids=time_ids)
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels: latents of one size can share a batch."""
@@ -64,7 +82,12 @@ class Example:
     @property
     def files(self) -> tuple[str, ...]:
         """All files of it."""
-        return (self.moments, *self.texts, *([self.mask] if self.mask else []))
+        more = (self.mask, self.flipped, self.flipped_mask)
+        return (self.moments, *self.texts, *filter(None, more))
+
+
+OPTIONAL = ("mask", "flipped", "flipped_mask", "flipped_left")
+"""What is left out of the index where it is empty."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +109,19 @@ class EncodedIndex:
     components: Mapping[str, str]
     """Hashes of the VAE, the text encoders and the tokenizers."""
 
+    empty_text: str = ""
+    """The file of the empty text; empty where it was not encoded."""
+
 
 def write_index(folder: Path, index: EncodedIndex) -> None:
     """Write `index.json`, the last file of a complete folder."""
     fields = asdict(index)
+    if not index.empty_text:
+        del fields["empty_text"]
     for image in fields["images"]:
-        if not image["mask"]:
-            del image["mask"]
+        for name in OPTIONAL:
+            if not image[name]:
+                del image[name]
     text = json.dumps(fields, indent=1, ensure_ascii=False, sort_keys=True)
     write_text(folder / INDEX, text + "\n")
 
@@ -110,7 +139,7 @@ def write_file(folder: Path, kind: str, tensors: Mapping[str, Tensor]) -> str:
     """Write one file of the folder; its name, relative to the folder.
 
     Args:
-        kind: the sub-folder: `moments` or `text`.
+        kind: the sub-folder: `moments`, `masks` or `text`.
     """
     from lora_recipes.tensors import file_blocks, write_tensors
 
@@ -125,7 +154,18 @@ def load_moments(path: Path) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: the file is missing, or not the one that the encode stage wrote.
     """
-    return _load(path, ("mean", "std"))
+    mean_CHW, std_CHW = _load(path, ("mean", "std"))
+    return mean_CHW, std_CHW
+
+
+def load_mask(path: Path) -> Tensor:
+    """How much each latent pixel counts, [1, H, W] float32, from 0 to 1.
+
+    Raises:
+        UserError: the file is missing, or not the one that the encode stage wrote.
+    """
+    (mask_1HW,) = _load(path, ("mask",))
+    return mask_1HW
 
 
 def load_text(path: Path) -> tuple[Tensor, Tensor]:
@@ -134,7 +174,8 @@ def load_text(path: Path) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: the file is missing, or not the one that the encode stage wrote.
     """
-    return _load(path, ("tokens", "pooled"))
+    tokens_LD, pooled_P = _load(path, ("tokens", "pooled"))
+    return tokens_LD, pooled_P
 
 
 def file_size(path: Path) -> int:
@@ -147,7 +188,7 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
 
 
-def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, ...]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -163,7 +204,7 @@ def _load(path: Path, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     if sorted(tensors) != sorted(names):
         what = f"holds {', '.join(sorted(tensors))} instead of {' and '.join(names)}"
         raise _other_file(path, what)
-    return tensors[names[0]], tensors[names[1]]
+    return tuple(tensors[name] for name in names)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_recipes.command import as_called
-from lora_recipes.dataset.build import glance
+from lora_recipes.dataset.build import count_texts, glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
+from lora_recipes.dataset.masks import in_words
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
 from lora_recipes.errors import Problem, UserError
@@ -31,6 +32,12 @@ GLANCED = (
     "header, pictures that are there twice, and whether the data are as pinned"
 )
 
+MIRRORED = (
+    "half of the looks (dataset.flip), and learned so too: not for writing, logos or faces to be "
+    "recognised"
+)
+"""What a plan says where it is on: nothing else would tell of it before the pictures do."""
+
 
 @dataclass(frozen=True)
 class Preflight:
@@ -41,6 +48,12 @@ class Preflight:
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
+
+    masks: str = ""
+    """How many pictures have one, and how much of them counts; empty where that is not known."""
+
+    texts: int | None = None
+    """How many texts there are to encode; None where that is not known."""
 
     sure: bool = True
     """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
@@ -57,19 +70,30 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
     problems: list[Problem] = []
+    texts, told = None, ""
     glanced = False
     try:
-        new = unseen(find(folder, dataset).images, facts_file(root))
+        found = find(folder, dataset)
+        new = unseen([*found.images, *found.masks], facts_file(root))
         glanced = sum(pixels_in(entry.file) for entry in new) > A_MOMENT
         if glanced:
-            sizes, problems = glance(folder, dataset, report)
+            sizes, problems, texts = glance(folder, dataset, report)
             problems += size_problems(sizes, prepare, report)
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
-            problems += _problems(root, folder, dataset, prepare, report)
+            manifest, problems = full_check(root, dataset, prepare, report)
+            texts, told = count_texts(manifest.images), in_words(manifest.images)
+            problems = _of_the_pin(root, folder, manifest, dataset, report) + problems
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
+    return Preflight(
+        repeats,
+        report.warned,
+        problems,
+        texts=texts,
+        masks=told,
+        sure=not (glanced or problems),
+    )
 
 
 def full_check(
@@ -89,13 +113,11 @@ def full_check(
     return manifest, size_problems(sizes, prepare, report)
 
 
-def _problems(
-    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
+def _of_the_pin(
+    root: Path, folder: Path, manifest: Manifest, dataset: Dataset, report: Quiet
 ) -> list[Problem]:
-    """Of the pin and of the sizes, both at once."""
-    manifest, of_sizes = full_check(root, dataset, prepare, report)
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:
-        return [*error.problems, *of_sizes]
-    return of_sizes
+        return list(error.problems)
+    return []

@@ -256,6 +256,7 @@ def _listing(content: bytes, data: str) -> list[HashedFields] | None:
         images = [
             {key: image[key] for key in ("path", "sha256", "caption", "repeats")}
             | {"role": hashed(image["role"])}
+            | {key: image[key] for key in ("captions", "mask_sha256") if key in image}
             for image in json.loads(content)["images"]
         ]
         return images if content_hash(images) == data else None

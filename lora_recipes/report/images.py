@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,9 @@ SMALL_FILE = 64 * 1024
 """Bytes. A picture that is small enough in pixels and bytes goes in as it is, without loss."""
 
 JPEG_QUALITY = 88
+
+TINT = (214, 40, 110)
+"""Over what a mask leaves out: a red that hardly any photo is made of."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,34 @@ def embed(path: Path, longest: int) -> Embedded:
     Raises:
         UserError: the file is missing or damaged.
     """
-    try:
+    with reading(path):
         return _embed(read_bytes(path), longest)
+
+
+def embed_masked(path: Path, mask: Path, longest: int) -> Embedded:
+    """A picture as `embed` has it, tinted where its mask lets it count less.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    with reading(path), Image.open(path) as image:
+        whole = image.convert("RGB")
+    with reading(mask), Image.open(mask) as image:
+        counts = image.convert("L")
+    shade = Image.blend(whole.convert("L").convert("RGB"), Image.new("RGB", whole.size, TINT), 0.6)
+    shade.paste(whole, mask=counts)
+    return _jpeg(shade, longest)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one form that a picture of the project cannot be read.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        yield
     except Exception as error:  # Pillow has many words for a damaged file
         raise UserError.of(
             where=str(path),
@@ -48,10 +79,14 @@ def _embed(data: bytes, longest: int) -> Embedded:
         small = image.convert("RGB")
         if max(image.size) <= longest and len(data) <= SMALL_FILE and image.format == "PNG":
             return Embedded(_uri("png", data), *image.size)
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return _jpeg(small, longest)
+
+
+def _jpeg(picture: Image.Image, longest: int) -> Embedded:
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return Embedded(_uri("jpeg", buffer.getvalue()), *small.size)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return Embedded(_uri("jpeg", buffer.getvalue()), *picture.size)
 
 
 def side_for(count: int) -> int:

@@ -77,11 +77,19 @@ class Photo:
 
     name: str
     role: str
+
     caption: str
+    """As written, with the recipe's prefix and suffix."""
+
     width: int
     height: int
     repeats: int
     caption_from: str
+    texts: tuple[str, ...] = ()
+    """All that may go with it; the first is `caption`."""
+
+    mask: Path | None = None
+    """Which part of it counts, in `build/images/`; None where all of it does."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +200,13 @@ def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
             folder / entry.file,
             image.path,
             image.role,
-            image.caption,
+            image.texts[0],
             image.width,
             image.height,
             image.repeats,
             image.caption_from,
+            image.texts,
+            folder / entry.mask if entry.mask else None,
         )
         for image, entry in zip(manifest.images, prepared, strict=True)
     ]

@@ -10,7 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
+from lora_recipes.dataset.decode import share
 from lora_recipes.dataset.roles import TRAIN
 from lora_recipes.pipeline import ADAPTER
 from lora_recipes.recipe.judging import no_likeness
@@ -18,7 +20,7 @@ from lora_recipes.report import curves, figures, usage
 from lora_recipes.report.advice import advice
 from lora_recipes.report.charts import draw
 from lora_recipes.report.grids import adapter_names, cards, drawn_size
-from lora_recipes.report.images import embed
+from lora_recipes.report.images import embed, embed_masked, reading
 from lora_recipes.report.inputs import Inputs, Photo
 from lora_recipes.report.settings import as_yaml, sections, spell
 from lora_recipes.text import counted
@@ -42,6 +44,9 @@ MOST_SUBJECT, MOST_OTHER = 4, 2
 
 MOST_PHOTOS = 60
 """Pictures of each kind; more would make the page slow to open."""
+
+MOST_TEXTS = 3
+"""Examples of what a picture's caption becomes while training."""
 
 PHOTO_SIDE = 224
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -90,6 +95,7 @@ def page(inputs: Inputs) -> str:
             example=usage.example(inputs),
             snippet=usage.snippet(resolved["base"], resolved["sample"]["strength"]),
             most_photos=MOST_PHOTOS,
+            most_texts=MOST_TEXTS,
             settings=sections(resolved),
             settings_yaml=as_yaml(resolved),
         )
@@ -113,13 +119,24 @@ def environment() -> Environment:
         "percent": figures.percent,
         "size": figures.size,
         "spell": spell,
+        "share": _share,
         "thumbnail": _thumbnail,
     }
     return made
 
 
 def _thumbnail(photo: Photo) -> Any:
+    if photo.mask is not None:
+        return embed_masked(photo.path, photo.mask, PHOTO_SIDE)
     return embed(photo.path, PHOTO_SIDE)
+
+
+def _share(photo: Photo) -> str:
+    """How much of a picture its mask lets count, in words; empty where it has none."""
+    if photo.mask is None:
+        return ""
+    with reading(photo.mask), Image.open(photo.mask) as mask:
+        return f"{share(mask.convert('L')):.0%} counts"
 
 
 def _printable(value: Any) -> Any:

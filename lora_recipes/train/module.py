@@ -88,7 +88,8 @@ class Denoising(lightning.LightningModule):
         predicted = self.denoiser(noisy, t_B, batch.tokens_BLD, batch.conditioning)
 
         target = epsilon if self._predicts_noise else noise.velocity(latents, epsilon, abar_B)
-        error_B = objective.loss(predicted, target, abar_B).mean(dim=(1, 2, 3))
+        error_BCHW = objective.loss(predicted, target, abar_B)
+        error_B = objective.mean(error_BCHW, batch.mask_B1HW)
         loss = objective.weigh(error_B, abar_B).mean()
 
         self.record(batch, loss)

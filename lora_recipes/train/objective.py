@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from lora_recipes.diffusion.losses import Loss, loss_of
+from lora_recipes.diffusion.losses import Loss, loss_of, masked_mean
 from lora_recipes.diffusion.noise import Noise, noise_of, signal_to_noise
 from lora_recipes.diffusion.timesteps import Timesteps, timesteps_of
 from lora_recipes.diffusion.weights import Weight, weight_of
@@ -55,6 +55,18 @@ class Objective:
     def plain(self) -> Objective:
         """The same base with every key at its `Off` and seed 0: figures that can be compared."""
         return Objective.of(_all_off(self.train).model_copy(update={"seed": 0}), self.base)
+
+    def mean(self, error_BCHW: Tensor, mask_B1HW: Tensor | None) -> Tensor:
+        """[B] each sample's mean error over what counts of it; None counts all of it.
+
+        A mask of ones would give the same number with other last bits, so there is none then.
+        """
+        if mask_B1HW is None:
+            return error_BCHW.mean(dim=(1, 2, 3))
+        masked = self.train.masked_loss
+        return masked_mean(
+            error_BCHW, mask_B1HW, masked.unmasked_weight, normalize=masked.normalize
+        )
 
     @property
     def seed(self) -> int:

@@ -49,16 +49,16 @@ class Project:
     def manifest(self) -> Manifest:
         """What the dataset stage would have found."""
         known = {"sha256": "sha256:0", "format": "PNG", "caption_from": "file"}
-        names = ("path", "role", "caption", "repeats")
+        names = ("path", "role", "caption", "repeats", "variants", "flip")
         return make(
-            Image(**{name: one[name] for name in names}, width=640, height=480, **known)
+            Image(**{k: one[k] for k in names if k in one}, width=640, height=480, **known)
             for one in self.pictures
         )
 
     def run(self) -> Quiet:
         """Run the stage on the project as it is now."""
-        names = ("path", "file", "pixels", "original_size", "crop", "size")
-        index = {"images": [{name: one[name] for name in names} for one in self.pictures]}
+        names = ("path", "file", "pixels", "original_size", "crop", "size", "mask", "mask_pixels")
+        index = {"images": [{n: one[n] for n in names if n in one} for one in self.pictures]}
         (self.root / "build/images/index.json").write_text(json.dumps(index))
         write(self.root / "build/manifest.json", self.manifest)
         sections = {

@@ -47,6 +47,19 @@ def test_pictures_are_counted_with_and_without_their_folders_repeats(root):
     assert found.warnings[0].startswith("data/my: unpinned data, sha256:")
 
 
+@pytest.mark.parametrize("moment", [0, 10**9])
+def test_the_texts_to_encode_are_counted_whether_pictures_are_read_or_not(
+    root, monkeypatch, moment
+):
+    monkeypatch.setattr(checking, "A_MOMENT", moment)
+    assert ask(root).texts == 3  # "a photo of zwk toy", "zwk toy", ""
+    put(root / "data/my", "a.txt", "a, b")
+    assert ask(root, caption={"shuffle": True}).texts == 4
+    put(root / "data/my", "b.txt", b"\xff")
+    put(root / "data/my", "b.png", photo(100, 100, 3))
+    assert ask(root).texts is None
+
+
 def test_data_that_differ_from_the_pin_and_small_pictures_are_both_told(root):
     pin = accept(root, Dataset(**TOY)).hash
     assert ask(root, manifest=pin).problems == []
@@ -214,3 +227,36 @@ def test_a_plan_stops_at_sub_folders_that_nobody_declared_and_never_waits_for_a_
     )
     os.mkfifo(root / "data/my/x.png")
     assert told(ask(root)).startswith("data/my/x.png: is a named pipe, not a file\n")
+
+
+def test_masks_are_told_with_what_they_let_count_and_what_is_wrong_with_them(root):
+    folder = root / "data/my"
+    mask = Image.new("L", (100, 100))
+    mask.paste(255, (0, 0, 100, 40))
+    put(folder, "masks/a.png", mask)
+    found = ask(root, masks="masks")
+    assert found.masks == "1 of 2 pictures to train on; 40% of their area counts"
+    assert sorted(found.repeats or []) == [1, 3]
+    assert "1 picture without a mask, learned whole: 3_zwk toy/b.png" in found.warnings
+    assert ask(root, masks="alpha").masks == ask(root).masks == ""
+    put(folder, "masks/a.png", mask.resize((100, 50)))
+    assert "data/my/masks/a.png: is 100×50, but its picture a.png 100×100" in told(
+        ask(root, masks="masks")
+    )
+
+
+def test_a_plan_says_that_looks_are_mirrored_and_what_masks_let_count(root, capsys, monkeypatch):
+    monkeypatch.setattr("lora_recipes.provenance.pipeline.stage_plans", lambda *_: [])
+    monkeypatch.setattr("lora_recipes.provenance.pipeline.table", lambda _: [])
+    put(root / "recipes", "any.yaml", "schema: 1\nname: any\nversion: 1\ndescription: a test\n")
+    put(root / "data/my", "masks/a.png", Image.new("L", (100, 100), 51))
+    words = "trigger: zwk, class_word: toy, masks: masks"
+    for flip in ("true", "false"):
+        dataset = f"dataset: {{{words}, flip: {flip}}}\nprepare: {{resolution: 64}}\n"
+        base = "base: {model: pocket, revision: none}\n"
+        put(root, "params.yaml", f"recipe: any\ndata: data/my\n{base}{dataset}")
+        cli.main(["plan"])
+        rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert ["masks", "1 of 2 pictures to train on; 20% of their area counts"] in rows
+        mirrored = [row[1] for row in rows if row[0] == "mirrored"]
+        assert mirrored == ([checking.MIRRORED] if flip == "true" else [])

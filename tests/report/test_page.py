@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lora_recipes.errors import UserError
+from lora_recipes.report.images import embed_masked
 from lora_recipes.report.inputs import read
 from lora_recipes.report.page import page
 from lora_recipes.reporting import Quiet
@@ -243,6 +244,20 @@ def test_a_large_dataset_is_shown_in_part_and_says_so(tmp_path: Path):
     assert "and 10 more that are not shown" in parsed.text
 
 
+def test_examples_of_what_a_caption_becomes_are_shown_with_its_picture(tmp_path: Path):
+    shuffled = ["zwk, a, b, c", "zwk, b, a, c", "zwk, b, a, c", "zwk, c, a, b", "zwk, <c>, b, a",
+                "zwk, c, b, a"]  # fmt: skip
+    plain = page(read(Made().write(tmp_path / "plain")))
+    markup = page(read(Made(variants={"01.png": shuffled}).write(tmp_path / "varied")))
+    assert "6 texts" not in plain
+    assert "<details><summary>6 texts</summary>" in markup
+    shown = markup.partition("<summary>6 texts</summary>")[2].partition("</details>")[0]
+    assert re.findall(r'<bdi dir="auto">(.*?)</bdi>', shown) == [
+        "zwk, b, a, c", "zwk, c, a, b", "zwk, &lt;c&gt;, b, a",
+    ]  # fmt: skip
+    assert 'alt="01.png: zwk, a, b, c"' in markup
+
+
 def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     Made().write(tmp_path)
     report = Quiet()
@@ -313,6 +328,33 @@ def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes
         what = "is not what the train stage writes"
     assert str(caught.value) == f"{tmp_path}/{name}: {what}\n  fix:     {fix}"
     assert not (tmp_path / "out/report").exists()
+
+
+def test_what_a_mask_leaves_out_is_tinted_and_its_share_is_told(tmp_path: Path):
+    made = Made()
+    made.resolved["dataset"] |= {"masks": "alpha", "flip": True}
+    made.resolved["train"]["masked_loss"] = {"unmasked_weight": 0.1, "normalize": True}
+    root = made.write(tmp_path)
+    mask = Image.new("L", (24, 24))
+    mask.paste(255, (0, 0, 24, 6))
+    mask.save(root / "build/images/01.png.mask.png")
+    index = root / "build/images/index.json"
+    content = json.loads(index.read_text())
+    content["images"][0] |= {"mask": "01.png.mask.png", "mask_pixels": "sha256:0"}
+    index.write_text(json.dumps(content))
+
+    text = " ".join(Read(page(read(root))).text.split())
+    assert "cropped, half of the looks mirrored. Data hash" in text
+    assert "It was seen, and counted 0.1 where the rest counted 1." in text
+    assert text.count("25% counts") == 1
+    shown = embed_masked(
+        root / "build/images/01.png.png", root / "build/images/01.png.mask.png", 24
+    )
+    with Image.open(io.BytesIO(base64.b64decode(shown.uri.split(",")[1]))) as picture:
+        red, green, _ = picture.convert("RGB").getpixel((12, 20))
+    assert red > green + 60
+    plain = page(read(Made().write(tmp_path / "plain")))
+    assert "left out by a mask" not in plain
 
 
 def test_losses_of_other_roles_than_the_record_are_named(tmp_path: Path):

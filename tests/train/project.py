@@ -76,7 +76,18 @@ def encode_pictures(
                 time_ids=(8 * size, 8 * size, 0, 0, 8 * size, 8 * size),
             )
         )
-    index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.5, prediction, {})
+    empty = {
+        "tokens": torch.randn(77, CONTEXT, generator=stream),
+        "pooled": torch.randn(POOLED, generator=stream),
+    }
+    index = EncodedIndex(
+        tuple(images),
+        "sha256:" + "0" * 64,
+        0.5,
+        prediction,
+        {},
+        write_file(folder, "text", empty),
+    )
     write_index(folder, index)
 
 
@@ -132,7 +143,28 @@ def make_project(
         json.dumps({"recipe": "tiny", "data": "data/x", "runtime": chosen_runtime}), "utf-8"
     )
     encode_pictures(root / "build" / "encoded", roles or ["train"] * 4)
+    _encode_looks(root / "build" / "encoded", sections["dataset"])
     return root
+
+
+def _encode_looks(folder: Path, dataset: Any) -> None:
+    """Write the masks and mirrored pictures that a recipe asks for; every other one has a mask."""
+    index = read_index(folder)
+    images = []
+    for number, image in enumerate(index.images):
+        more: dict[str, Any] = {}
+        moments = read_tensors(folder / image.moments)
+        trained = image.role == "train"
+        if trained and dataset.masks != "none" and number % 2 == 0:
+            mask = torch.linspace(0, 1, moments["mean"].shape[-1]).repeat(1, 8, 1).round(decimals=1)
+            more["mask"] = write_file(folder, "masks", {"mask": mask})
+            if dataset.flip:
+                more["flipped_mask"] = write_file(folder, "masks", {"mask": mask.flip(-1)})
+        if trained and dataset.flip:
+            mirrored = {name: tensor.flip(-1) for name, tensor in moments.items()}
+            more |= {"flipped": write_file(folder, "moments", mirrored), "flipped_left": 3}
+        images.append(replace(image, **more))
+    write_index(folder, replace(index, images=tuple(images)))
 
 
 def run_stage(root: Path, report: Reporter | None = None, unet: Any = None) -> Quiet:

@@ -11,7 +11,7 @@ from transformers.optimization import Adafactor, get_scheduler
 
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.diffusion import draws
-from lora_recipes.encode.store import load_moments, load_text, read_index
+from lora_recipes.encode.store import load_mask, load_moments, load_text, read_index
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.train import Train
 from tests.train.project import small_unet
@@ -56,7 +56,13 @@ def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa
     def draw(purpose: str, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=draws.generator(train.seed, purpose, *position))
 
-    mean, std = load_moments(folder / image.moments)
+    time_ids, mask = image.time_ids, image.mask
+    moments = image.moments
+    flip = draws.generator(train.seed, "flip", *position)
+    if image.flipped and torch.rand((), generator=flip) < 0.5:
+        moments, mask = image.flipped, image.flipped_mask
+        time_ids = (*time_ids[:3], image.flipped_left, *time_ids[4:])
+    mean, std = load_moments(folder / moments)
     tokens, pooled = load_text(folder / image.texts[0])
     clean = (mean + std * draw("posterior", *mean.shape)) * index.latent_scale
     noise = draw("noise", *mean.shape) + train.noise_offset * draw("offset", 4)[:, None, None]
@@ -74,10 +80,16 @@ def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa
         encoder_hidden_states=tokens[None],
         added_cond_kwargs={
             "text_embeds": pooled[None],
-            "time_ids": torch.tensor([image.time_ids], dtype=torch.float32),
+            "time_ids": torch.tensor([time_ids], dtype=torch.float32),
         },
     ).sample[0]
-    return (predicted - target).square().mean()
+    error = (predicted - target).square()
+    if not mask:
+        return error.mean()
+    outside = train.masked_loss.unmasked_weight
+    weight = load_mask(folder / mask) * (1 - outside) + outside
+    summed = (weight * error).sum() / len(error)
+    return summed / (weight.sum() if train.masked_loss.normalize else weight.numel())
 
 
 def _optimizer(weights: list[torch.nn.Parameter], train: Train) -> torch.optim.Optimizer:

@@ -6,13 +6,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lora_recipes.recipe.sections.kinds import Allowed, Folder, Name, Short
-from lora_recipes.recipe.sections.section import Off, Section
+from lora_recipes.recipe.sections.caption import CaptionSettings
+from lora_recipes.recipe.sections.kinds import FOLDER, Allowed, Folder, Name, Short
+from lora_recipes.recipe.sections.section import HeaderField, Off, Section
 
 Manifest = Annotated[
     str,
     Field(pattern=r"^(unpinned|sha256:[0-9a-f]{64})$"),
     Allowed("unpinned, or sha256: and 64 hex digits"),
+]
+
+Masks = Annotated[
+    str,
+    Field(pattern=FOLDER),
+    Allowed("none, alpha, or the name of a sub-folder, without slashes"),
 ]
 
 
@@ -53,6 +60,11 @@ class Dataset(Section):
     Source: diffusers, examples/dreambooth/README_sdxl.md (`--instance_prompt`).
     """
 
+    caption: Annotated[CaptionSettings, Short("tags, several captions, words around them")] = (
+        CaptionSettings()
+    )
+    """What becomes of captions. Source: kohya-ss/sd-scripts."""
+
     heldout: Annotated[Folder, Off("none"), Short("sub-folder of pictures never trained on")] = (
         "none"
     )
@@ -69,4 +81,35 @@ class Dataset(Section):
 
     With: gives the metrics "did it forget?"; absent, they are absent too.
     Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.3 (language drift).
+    """
+
+    masks: Annotated[
+        Masks,
+        Off("none"),
+        Short("alpha, or sub-folder of masks: white is learned"),
+    ] = "none"
+    """Where it stands which part of each picture is learned, or `none`: all of it.
+
+    `alpha`: what is opaque in the picture itself. A sub-folder's name: pictures there of the same
+    path and stem (`masks/cat/01.png` for `cat/01.jpg`), of the picture's size or shape; white is
+    learned, black is not, grey in part. A picture without a mask is learned whole and named.
+    With: `train.masked_loss.*` says how the rest counts. `prepare.background` is what is seen
+    where a picture is transparent, the mask what counts. Held-out and control pictures are always
+    measured whole.
+    Source: kohya-ss/sd-scripts (`alpha_mask`); OneTrainer (`masked_training`).
+    """
+
+    flip: Annotated[
+        bool,
+        Off(False),
+        HeaderField("ss_flip_aug"),
+        Short("mirror half of the looks; not for writing or one-sided things"),
+    ] = False
+    """Whether each look at a picture is mirrored, left to right, or not: as a coin falls.
+
+    Twice the pictures for things that look alike from both sides. Never for writing, logos, or
+    faces that should be recognised: the mirrored ones are learned as well.
+    With: a draw of its own, which changes no other; masks and SDXL's crop go along. Held-out and
+    control pictures are never mirrored. Encoding takes twice as long.
+    Source: kohya-ss/sd-scripts (`flip_aug`); diffusers (`--random_flip`).
     """

@@ -61,9 +61,12 @@ Revision = Annotated[
 ]
 """A commit of a Hugging Face repository."""
 
+FOLDER = r"^[^./\\][^/\\]*$"
+"""The name of a sub-folder, or a word."""
+
 Folder = Annotated[
     str,
-    Field(pattern=r"^[^./\\][^/\\]*$"),
+    Field(pattern=FOLDER),
     Allowed("the name of a sub-folder, without slashes, or none"),
 ]
 """A sub-folder of the data folder, or `none`."""

@@ -22,6 +22,28 @@ Scheduler = Literal[
 ]
 
 
+class MaskedLoss(Section):
+    """What the parts of a picture count that its mask leaves out."""
+
+    unmasked_weight: Annotated[float, Field(ge=0, le=1), Advised(0, 0.5)] = 0.0
+    """What a pixel counts where the mask is black, against 1 where it is white.
+
+    Higher: more of the surroundings is learned; 1 is nearly no mask. Lower: less; at 0 they are
+    free, and the adapter may draw anything there.
+    With: belongs to `dataset.masks`. 0.1 keeps the surroundings sound.
+    Source: OneTrainer (`unmasked_weight`, 0.1 there).
+    """
+
+    normalize: bool = True
+    """Whether a picture counts the same however small its white part is.
+
+    `true`: the mean over what counts. `false`: the mean over the whole picture, so that small
+    subjects are learned more slowly than large ones.
+    With: belongs to `dataset.masks`.
+    Source: OneTrainer (`normalize_masked_area_loss`).
+    """
+
+
 class Train(Section):
     """How long to train, and how the learning rate moves."""
 
@@ -204,6 +226,13 @@ class Train(Section):
     Source: Hang et al. 2023, arXiv:2303.09556, section 3.4; the paper and kohya use 5.
     """
 
+    masked_loss: Annotated[
+        MaskedLoss,
+        BelongsTo("dataset.masks", but=("none",), fix="write `masks: alpha` or a sub-folder"),
+        Short("what the mask leaves out"),
+    ] = MaskedLoss()
+    """What the parts of a picture count that its mask leaves out. Source: OneTrainer."""
+
     noise_offset: Annotated[
         float,
         Field(ge=0, le=1),
@@ -218,6 +247,24 @@ class Train(Section):
     is; 0 is off.
     With: switching it on changes no other random draw.
     Source: Segmind; N. Guttenberg, "Diffusion With Offset Noise" (crosslabs.org, 2023).
+    """
+
+    caption_dropout: Annotated[
+        float,
+        Field(ge=0, le=1),
+        Advised(0, 0.3),
+        Off(0.0),
+        HeaderField("ss_caption_dropout_rate"),
+        Short("0 is off"),
+    ] = 0.0
+    """The share of looks at which a picture is shown with the empty text instead of its caption.
+
+    Higher: more is learned without words, so the subject or style shows without its trigger too.
+    Lower: all is tied to the words; 0 is off.
+    With: which look it is, is a draw of its own and moves no other; pictures that are never
+    trained on keep their captions. `dataset.caption.tag_dropout` leaves out single tags.
+    Source: Ho & Salimans 2022, arXiv:2207.12598, section 3.2; kohya-ss/sd-scripts
+    (`caption_dropout_rate`).
     """
 
     snapshots: Annotated[

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lora_recipes.encode.store import Example, file_size, load_moments, load_text
+from lora_recipes.encode.store import Example, file_size, load_mask, load_moments, load_text
 from lora_recipes.errors import UserError
 from lora_recipes.stopping import WISHES
+from lora_recipes.train.data.choice import Choice
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
@@ -48,6 +49,8 @@ class Batch:
     """The pooled caption, float32."""
     time_ids_B6: Tensor
     """Original height and width, crop top and left, target height and width: pixels, float32."""
+    mask_B1HW: Tensor | None = None
+    """How much each latent pixel counts, float32 from 0 to 1; None where all of them count 1."""
 
     @property
     def conditioning(self) -> dict[str, Tensor]:
@@ -66,15 +69,30 @@ class Batch:
 class Pictures:
     """Encoded pictures by number, kept in memory if all of them are small."""
 
-    def __init__(self, folder: Path, images: Sequence[Example], keep: int = KEPT_IN_MEMORY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[Example],
+        keep: int = KEPT_IN_MEMORY,
+        choice: Choice | None = None,
+    ) -> None:
+        """Begin with nothing in memory.
+
+        Args:
+            folder: of all encoded pictures.
+            images: those that samples are of.
+            keep: bytes; more are not kept in memory.
+            choice: what is drawn for each look; None takes each picture's caption as written.
+        """
         self.folder = folder
         self.images = list(images)
+        self.choice = choice
         files = {name for image in self.images for name in image.files}
         self._keeps = sum(file_size(folder / name) for name in files) <= keep
-        self._kept: dict[str, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[str, Any] = {}
 
     def of(self, images: Sequence[Example]) -> Pictures:
-        """Other pictures of the same folder."""
+        """Other pictures of the same folder, with their captions as written."""
         return Pictures(self.folder, images)
 
     def __len__(self) -> int:
@@ -88,9 +106,10 @@ class Pictures:
         self, samples: Sequence[TrainingSample], number: int = 0, weight: float = 1.0
     ) -> Batch:
         """The encoded pictures of some samples, stacked."""
-        images = [self.images[sample.image] for sample in samples]
+        images = [self._look(self.images[sample.image], sample) for sample in samples]
         moments = [self._load(load_moments, image.moments) for image in images]
-        texts = [self._load(load_text, image.texts[0]) for image in images]
+        names = [self._text_of(*look) for look in zip(images, samples, strict=True)]
+        texts = [self._load(load_text, name) for name in names]
         return Batch(
             number=number,
             positions=tuple(sample.position for sample in samples),
@@ -100,15 +119,33 @@ class Pictures:
             tokens_BLD=torch.stack([tokens for tokens, _ in texts]),
             pooled_BP=torch.stack([pooled for _, pooled in texts]),
             time_ids_B6=torch.tensor([image.time_ids for image in images], dtype=torch.float32),
+            mask_B1HW=self._masks(images, like_CHW=moments[0][0]),
         )
 
-    def _load(self, load: Any, name: str) -> tuple[Tensor, Tensor]:
+    def _look(self, image: Example, sample: TrainingSample) -> Example:
+        """The picture as this look takes it: as it is, or mirrored."""
+        flips = self.choice is not None and self.choice.is_flipped(image, sample)
+        return image.mirrored() if flips else image
+
+    def _masks(self, images: Sequence[Example], like_CHW: Tensor) -> Tensor | None:
+        """[B, 1, H, W], ones where a picture has no mask; None where none of them has one."""
+        if not any(image.mask for image in images):
+            return None
+        ones_1HW = torch.ones_like(like_CHW[:1])
+        return torch.stack(
+            [self._load(load_mask, image.mask) if image.mask else ones_1HW for image in images]
+        )
+
+    def _text_of(self, image: Example, sample: TrainingSample) -> str:
+        return self.choice.text_of(image, sample) if self.choice else image.texts[0]
+
+    def _load(self, load: Any, name: str) -> Any:
         if name in self._kept:
             return self._kept[name]
-        first, second = load(self.folder / name)
+        tensors = load(self.folder / name)
         if self._keeps:
-            self._kept[name] = (first, second)
-        return first, second
+            self._kept[name] = tensors
+        return tensors
 
 
 class StreamBatches(Dataset[Batch | UserError]):
