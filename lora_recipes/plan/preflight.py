@@ -12,7 +12,7 @@ from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
-from lora_recipes.dataset.prepare import size_problems
+from lora_recipes.dataset.size_problems import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
@@ -38,6 +38,8 @@ class Preflight:
 
     repeats: list[int] | None
     """How often the folder of each picture to train on repeats it. None where no folder is here."""
+    sizes: dict[str, Size] = field(default_factory=dict)
+    """Of each of these pictures, by path, in pixels; empty where that of any is not known."""
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
@@ -56,6 +58,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
         return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
+    sizes: dict[str, Size] = {}
     problems: list[Problem] = []
     glanced = False
     try:
@@ -66,10 +69,17 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
             problems += size_problems(sizes, prepare, report)
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
-            problems += _problems(root, folder, dataset, prepare, report)
+            problems += _problems(root, folder, dataset, prepare, report, sizes)
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
+    counted_sizes = {path: sizes[path] for path in repeats or () if path in sizes}
+    return Preflight(
+        list(repeats.values()) if repeats is not None else None,
+        counted_sizes if len(counted_sizes) == len(repeats or ()) else {},
+        report.warned,
+        problems,
+        sure=not (glanced or problems),
+    )
 
 
 def full_check(
@@ -90,10 +100,16 @@ def full_check(
 
 
 def _problems(
-    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
+    root: Path,
+    folder: Path,
+    dataset: Dataset,
+    prepare: Prepare,
+    report: Quiet,
+    sizes: dict[str, Size],
 ) -> list[Problem]:
-    """Of the pin and of the sizes, both at once."""
+    """Of the pin and of the sizes, both at once; `sizes` is filled with each picture's."""
     manifest, of_sizes = full_check(root, dataset, prepare, report)
+    sizes |= {image.path: (image.width, image.height) for image in manifest.images}
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:

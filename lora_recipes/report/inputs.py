@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.dataset.geometry import Cut, cut_off
 from lora_recipes.dataset.manifest import ManifestFile
 from lora_recipes.encode.pictures import read_prepared
 from lora_recipes.errors import UserError
@@ -79,6 +80,16 @@ class Photo:
     height: int
     repeats: int
     caption_from: str
+    size: tuple[int, int]
+    """Width and height that it is trained at."""
+
+    crop: tuple[int, int]
+    """Rows above and columns at the left that were cut off, in pixels of the scaled picture."""
+
+    @property
+    def cut(self) -> Cut:
+        """What was cut off on all sides."""
+        return cut_off((self.width, self.height), self.size)
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,8 @@ def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
             image.height,
             image.repeats,
             image.caption_from,
+            entry.size,
+            entry.crop,
         )
         for image, entry in zip(manifest.images, prepared, strict=True)
     ]

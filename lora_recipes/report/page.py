@@ -16,6 +16,7 @@ from lora_recipes.pipeline import ADAPTER
 from lora_recipes.recipe.judging import no_likeness
 from lora_recipes.report import curves, figures, usage
 from lora_recipes.report.advice import advice
+from lora_recipes.report.buckets import buckets
 from lora_recipes.report.charts import draw
 from lora_recipes.report.grids import adapter_names, cards, drawn_size
 from lora_recipes.report.images import embed
@@ -90,6 +91,7 @@ def page(inputs: Inputs) -> str:
             example=usage.example(inputs),
             snippet=usage.snippet(resolved["base"], resolved["sample"]["strength"]),
             most_photos=MOST_PHOTOS,
+            buckets=buckets(inputs),
             settings=sections(resolved),
             settings_yaml=as_yaml(resolved),
         )
@@ -111,6 +113,7 @@ def environment() -> Environment:
         "counted": counted,
         "flat": flat,
         "percent": figures.percent,
+        "share": figures.share,
         "size": figures.size,
         "spell": spell,
         "thumbnail": _thumbnail,
