@@ -118,6 +118,21 @@ def test_other_tools_find_their_fields_with_the_recipes_values():
     }
 
 
+def test_buckets_are_told_as_other_tools_read_them_and_only_where_there_are_any():
+    counts = {(1152, 896): 3, (896, 1152): 14}
+    on, off = fields(prepare=Prepare(buckets=True), buckets=counts), fields()
+    assert on["ss_enable_bucket"] == "True"
+    assert json.loads(on["ss_bucket_info"]) == {
+        "buckets": {
+            "0": {"count": 14, "resolution": [896, 1152]},
+            "1": {"count": 3, "resolution": [1152, 896]},
+        }
+    }
+    assert not {"ss_enable_bucket", "ss_bucket_info"} & {*off}
+    assert json.loads(on["lora_recipes.prepare"])["min_bucket"] == "auto"
+    assert "bucket" not in off["lora_recipes.prepare"]
+
+
 def test_a_snapshot_says_its_step_and_the_final_adapter_none():
     assert "lora_recipes.step" not in fields()
     assert fields(step=250)["lora_recipes.step"] == "250"

@@ -20,6 +20,7 @@ OFF = {
     "dataset.class_word": "none",
     "dataset.heldout": "none",
     "dataset.control": "none",
+    "prepare.buckets": False,
     "prepare.upscale": False,
     "train.warmup_steps": 0,
     "train.weight_decay": 0.0,
@@ -39,6 +40,7 @@ OFF = {
 A new key is added here; none may change, and none may go as long as the key is there."""
 
 HEADER = {
+    "prepare.buckets": ("ss_enable_bucket",),
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
@@ -90,6 +92,11 @@ class Row:
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 WORDS = {"dataset.trigger": "zwk", "dataset.class_word": "toy"}
 SQUARES = {"prepare.resolution": 64, "prepare.crop": "center"} | WORDS
+BUCKETS = SQUARES | {
+    "prepare.resolution": 96,
+    "prepare.bucket_step": 16,
+    "prepare.buckets": True,
+}
 SELF_PACED = {"train.learning_rate": "auto", "train.adafactor.relative_step": True}
 ADAMW = {"train.optimizer": "adamw"}
 CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
@@ -120,6 +127,11 @@ ROWS = [
     row("dataset.heldout", "held", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
+    row("prepare.buckets", True, "pictured", "images/wide.png.png",
+        beside=SQUARES | {"prepare.resolution": 96}, along={"prepare.bucket_step": 16}),
+    row("prepare.bucket_step", 32, "pictured", "images/wide.png.png", beside=BUCKETS),
+    row("prepare.min_bucket", 96, "pictured", "images/wide.png.png", beside=BUCKETS),
+    row("prepare.max_bucket", 96, "pictured", "images/wide.png.png", beside=BUCKETS),
     row("prepare.crop", "random", "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128},
         refused="prepare.upscale"),

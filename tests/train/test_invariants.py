@@ -59,6 +59,11 @@ FEATURES = (
         on={"train": {"noise_offset": 0.1}},
         off={"train": {"noise_offset": 0.0}},
     ),
+    Feature(
+        "buckets",  # 10, 10 and 5 samples by shape: one short batch, and one step that holds one
+        on={"prepare": {"buckets": True}},
+        off={"prepare": {"buckets": False}},
+    ),
 )
 
 each_feature = pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)

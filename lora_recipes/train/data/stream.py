@@ -182,9 +182,16 @@ class Stream:
         """The samples as they leave their queues; None where all images have one shape."""
         if len({*self.shapes}) <= 1:
             return None
-        incoming = map(self.sample, count() if self.full_batches else range(self.samples))
+        incoming = islice(self._incoming(), None if self.full_batches else self.samples)
         leaving = _leaving(incoming, self.shapes, self.batch_size)
-        return _Queued.of([*islice(leaving, self.batches)])
+        return _Queued.of(islice(leaving, self.batches))
+
+    def _incoming(self) -> Iterator[TrainingSample]:
+        """The samples of one epoch after the other, without an end."""
+        for epoch in count():
+            order = _order(self.repeats, self.seed, epoch)
+            for index, image in enumerate(order, epoch * self.epoch_length):
+                yield TrainingSample(epoch, index, image)
 
 
 @dataclass(frozen=True)
@@ -201,14 +208,13 @@ class _Queued:
     """[batches + 1] how many samples come before each batch, and how many there are."""
 
     @classmethod
-    def of(cls, batches: Sequence[Sequence[TrainingSample]]) -> _Queued:
-        indices = array("q", (sample.index for batch in batches for sample in batch))
-        return cls(
-            indices=indices,
-            images=array("q", (sample.image for batch in batches for sample in batch)),
-            latest=array("q", accumulate(indices, max)),
-            starts=array("q", accumulate(map(len, batches), initial=0)),
-        )
+    def of(cls, batches: Iterable[Sequence[TrainingSample]]) -> _Queued:
+        indices, images, starts = array("q"), array("q"), array("q", [0])
+        for batch in batches:
+            indices.extend(sample.index for sample in batch)
+            images.extend(sample.image for sample in batch)
+            starts.append(len(indices))
+        return cls(indices, images, array("q", accumulate(indices, max)), starts)
 
 
 def _leaving(
