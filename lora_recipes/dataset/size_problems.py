@@ -48,9 +48,13 @@ def told_cut(cut: Cut) -> Wording:
     """`4 % left and right`, `50 % above and below`, `nothing`."""
     if not (cut.columns or cut.rows):
         return "nothing"
-    percent = 100 * cut.share
-    number = f"{percent:.0f}" if percent >= 1 else f"{percent:.1g}"
-    return f"{number} % {'left and right' if cut.columns else 'above and below'}"
+    return f"{percent(cut)} {'left and right' if cut.columns else 'above and below'}"
+
+
+def percent(cut: Cut) -> Wording:
+    """What is cropped of a picture: `4 %`, `0.1 %`."""
+    number = 100 * cut.share
+    return f"{number:.0f} %" if number >= 1 else f"{number:.1g} %"
 
 
 def told_buckets(pictures: Mapping[Size, int]) -> Wording:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from lora_recipes.dataset.buckets import target_of
 from lora_recipes.dataset.geometry import cut_off
-from lora_recipes.dataset.size_problems import told_cut
+from lora_recipes.dataset.size_problems import percent, told_cut
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size, size_of
-from lora_recipes.text import aligned, counted, first_few
+from lora_recipes.text import aligned, counted
 
 MOST_BUCKETS = 12
 MOST_CROPPED = 3
@@ -64,8 +64,11 @@ class Shapes:
             (path for path, cut in cuts.items() if cut.share),
             key=lambda path: (-cuts[path].share, path),
         )
-        listed = [f"{path} {told_cut(cuts[path])}" for path in ranked]
-        return first_few(listed, MOST_CROPPED) + (" less" if len(ranked) > MOST_CROPPED else "")
+        named, others = ranked[:MOST_CROPPED], ranked[MOST_CROPPED:]
+        text = ", ".join(f"{path} {told_cut(cuts[path])}" for path in named)
+        if others:
+            text += f"; {counted(len(others), 'other')} {percent(cuts[others[0]])} at most"
+        return text
 
 
 def mean_pixels(seen: Iterable[tuple[Size, int]]) -> int:

@@ -69,7 +69,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
             problems += size_problems(sizes, prepare, report)
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
-            problems += _problems(root, folder, dataset, prepare, report, sizes)
+            sizes, problems = _checked(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
     counted_sizes = {path: sizes[path] for path in repeats or () if path in sizes}
@@ -99,19 +99,14 @@ def full_check(
     return manifest, size_problems(sizes, prepare, report)
 
 
-def _problems(
-    root: Path,
-    folder: Path,
-    dataset: Dataset,
-    prepare: Prepare,
-    report: Quiet,
-    sizes: dict[str, Size],
-) -> list[Problem]:
-    """Of the pin and of the sizes, both at once; `sizes` is filled with each picture's."""
+def _checked(
+    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
+) -> tuple[dict[str, Size], list[Problem]]:
+    """The size of each picture by path, and what is wrong with the pin and with the sizes."""
     manifest, of_sizes = full_check(root, dataset, prepare, report)
-    sizes |= {image.path: (image.width, image.height) for image in manifest.images}
+    sizes = {image.path: (image.width, image.height) for image in manifest.images}
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:
-        return [*error.problems, *of_sizes]
-    return of_sizes
+        return sizes, [*error.problems, *of_sizes]
+    return sizes, of_sizes

@@ -1,4 +1,4 @@
-"""The table of buckets: which shapes were trained on, how many pictures of each, what was cut off."""
+"""The table of buckets: the shapes that were trained on, the pictures of each, what was cut off."""
 
 from __future__ import annotations
 

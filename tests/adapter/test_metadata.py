@@ -32,7 +32,7 @@ DEFAULTS = {
 }
 
 
-def fields(step=None, prediction="epsilon", **changed):
+def fields(step=None, prediction="epsilon", buckets=None, **changed):
     return build(
         {**DEFAULTS, **changed},
         base_identity="sha256:b",
@@ -41,6 +41,7 @@ def fields(step=None, prediction="epsilon", **changed):
         steps=1000,
         step=step,
         prediction=prediction,
+        buckets=buckets,
     )
 
 

@@ -73,30 +73,26 @@ def test_a_photo_gets_the_bucket_that_kohya_gives_it(size, bucket):
     assert target_of(size, Prepare(buckets=True)) == bucket
 
 
-@pytest.mark.parametrize("size", SHAPES)
-def test_a_photo_keeps_its_shape_to_within_a_step_and_is_never_stretched(size):
-    size = (size[0] * 400, size[1] * 400)
-    bucket = nearest(size, TABLE)
-    assert nearest(size[::-1], TABLE) == bucket[::-1], "turned, it gets the bucket turned"
-    assert not cut_off(size, bucket).exceeds(64)
-    scale = max(Fraction(bucket[0], size[0]), Fraction(bucket[1], size[1]))
-    resized = cover(size, bucket)
-    assert all(abs(got - side * scale) <= Fraction(1, 2) for got, side in zip(resized, size, strict=True))  # fmt: skip
-    kept = (1 - Fraction(cut_off(size, bucket).share)).limit_denominator(10**6)
-    for other in TABLE:
-        assert kept >= 1 - Fraction(cut_off(size, other).share) - Fraction(1, 500)
+def test_a_photo_keeps_its_shape_to_within_a_step_and_is_never_stretched():
+    for size in ((width * 400, height * 400) for width, height in SHAPES):
+        bucket = nearest(size, TABLE)
+        assert nearest(size[::-1], TABLE) == bucket[::-1], "turned, it gets the bucket turned"
+        assert not cut_off(size, bucket).exceeds(64)
+        scale = max(Fraction(bucket[0], size[0]), Fraction(bucket[1], size[1]))
+        for got, side in zip(cover(size, bucket), size, strict=True):
+            assert abs(got - side * scale) <= Fraction(1, 2)
+        least = min(cut_off(size, other).share for other in TABLE)
+        assert cut_off(size, bucket).share <= least + 0.001  # half a pixel of rounding
 
 
-@pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("factor", [11, 37, 71, 100])
-def test_no_photo_is_enlarged_and_a_small_one_loses_less_than_a_step(size, factor: int):
-    size = (size[0] * factor, size[1] * factor)
-    target = target_of(size, Prepare(buckets=True))
-    assert not is_smaller(size, target)
-    cut = cut_off(size, target)
-    assert not cut.exceeds(64)
-    assert (target in TABLE) or target[0] < 64 + size[0] - cut.columns
-    assert all(low <= high for low, high in zip(target, nearest(size, TABLE), strict=True))
+def test_no_photo_is_enlarged_and_a_small_one_loses_less_than_a_step(factor: int):
+    for size in ((width * factor, height * factor) for width, height in SHAPES):
+        target, bucket = target_of(size, Prepare(buckets=True)), nearest(size, TABLE)
+        assert not is_smaller(size, target)
+        assert not cut_off(size, target).exceeds(64)
+        assert not is_smaller(bucket, target)
+        assert target == bucket or is_smaller(size, bucket)
 
 
 def test_a_photo_smaller_than_its_bucket_gets_what_it_has_in_whole_steps_or_is_enlarged():

@@ -157,8 +157,8 @@ def test_pictures_that_are_too_small_or_of_another_shape_are_all_named(folder):
         "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
         "pictures that are not 1:1, the shape of prepare.resolution (64×64): both.png (63×200), "
         "wide.png (200×100)\n"
-        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center (or "
-        "random), or crop them yourself"
+        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center "
+        "(or random), or crop them yourself"
     )
     assert not (folder.parent / "build").exists()
 

@@ -146,11 +146,11 @@ def test_with_buckets_the_plan_shows_them_what_is_cropped_and_the_exact_steps(pr
     assert rows[:6] == [
         "samples        6 images (9 with their folders' repeats) × 30 repeats × 1 epoch = 270",
         "steps          35 optimizer steps of 8 samples",  # 180, 30 and 60 samples: 23 + 4 + 8
-        "buckets        896×1152   4 pictures",
-        "               1152×896   1 picture",
-        "               2048×512   1 picture",
+        "buckets        896×1152  4 pictures",
+        "               1152×896  1 picture",
+        "               2048×512  1 picture",
         "cropped        wide.jpg 50 % left and right, across.jpg 4 % left and right, "
-        "up/0.jpg 4 % above and below and 3 more less",
+        "up/0.jpg 4 % above and below; 3 others 4 % at most",
     ]
 
 

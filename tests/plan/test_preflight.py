@@ -197,8 +197,8 @@ def test_of_many_new_pictures_headers_and_captions_tell_all_that_they_can(root, 
         "pictures smaller than prepare.resolution, 64×64: tiny.png (60×60)\n"
         "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
         "pictures that are not 1:1, the shape of prepare.resolution (64×64): wide.jpg (110×70)\n"
-        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center (or "
-        "random), or crop them yourself"
+        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center "
+        "(or random), or crop them yourself"
     )
     assert (len(found.repeats or []), found.sure) == (14, False)
 

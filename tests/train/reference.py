@@ -60,7 +60,8 @@ def _windows(shapes: list[tuple[int, int]], train: Train) -> list[list[int]]:
             waiting[shape] = []
     batches += [left for left in waiting.values() if left]
     n = train.gradient_accumulation
-    return [sum(batches[start : start + n], []) for start in range(0, len(batches), n)]
+    windows = (batches[start : start + n] for start in range(0, len(batches), n))
+    return [[k for batch in window for k in batch] for window in windows]
 
 
 def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917
