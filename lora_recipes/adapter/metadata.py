@@ -21,7 +21,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
-from lora_recipes.recipe.size import size_of
+from lora_recipes.recipe.size import Size, size_of
 
 # Two modules that SDXL's UNet has and no smaller one: (module, inputs of its down matrix).
 _SDXL_MODULES = (
@@ -38,6 +38,7 @@ def build(  # noqa: PLR0917
     steps: int,
     step: int | None = None,
     prediction: str = "epsilon",
+    buckets: Mapping[Size, int] | None = None,
 ) -> dict[str, str]:
     """The header's fields, but for those that the tensors give (`of_shapes`, the data's hash).
 
@@ -49,6 +50,7 @@ def build(  # noqa: PLR0917
         steps: optimizer steps of the whole training.
         step: the steps behind a snapshot; None for the adapter at the end.
         prediction: `epsilon` or `v_prediction`, what the base predicts.
+        buckets: samples of an epoch by the size of their picture; none where buckets are off.
     """
     trained = {name: sections[name] for name in TRAINED_SECTIONS}
     recipe = present(trained)
@@ -63,6 +65,8 @@ def build(  # noqa: PLR0917
         fields["lora_recipes.step"] = str(step)
     fields |= _kohya(sections, images, steps, steps if step is None else step)
     fields |= _modelspec(sections, prediction)
+    if buckets:
+        fields["ss_bucket_info"] = _bucket_info(buckets)
     return dict(sorted(fields.items()))
 
 
@@ -116,6 +120,15 @@ def _kohya(sections: Mapping[str, Section], images: int, steps: int, step: int) 
     if train.epochs != "auto":
         fields["ss_num_epochs"] = train.epochs
     return {name: str(value) for name, value in fields.items()}
+
+
+def _bucket_info(buckets: Mapping[Size, int]) -> str:
+    """kohya's list of buckets: numbered by their size, each with how many samples it has."""
+    found = {
+        str(number): {"resolution": list(size), "count": count}
+        for number, (size, count) in enumerate(sorted(buckets.items()))
+    }
+    return canonical_json({"buckets": found})
 
 
 def _modelspec(sections: Mapping[str, Section], prediction: str) -> dict[str, str]:

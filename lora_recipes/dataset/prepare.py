@@ -19,32 +19,20 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-from lora_recipes.dataset.decode import (
-    MAX_PIXELS,
-    Decoded,
-    Unreadable,
-    decode,
-    decode_mask,
-    pixel_hash,
-)
-from lora_recipes.dataset.geometry import (
-    Placement,
-    cover,
-    fits,
-    is_smaller,
-    place,
-)
+from lora_recipes.dataset.buckets import target_of
+from lora_recipes.dataset.decode import Decoded, Unreadable, decode, decode_mask, pixel_hash
+from lora_recipes.dataset.geometry import Placement, place
 from lora_recipes.dataset.manifest import ListedPicture
 from lora_recipes.dataset.place import folder_problems, shown
 from lora_recipes.dataset.png import png
 from lora_recipes.dataset.processes import in_order, worth_having
-from lora_recipes.dataset.size import shape
+from lora_recipes.dataset.size_problems import size_problems
 from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.recipe.sections.prepare import Prepare
-from lora_recipes.recipe.size import Size, size_of
+from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import first_few
 
@@ -112,8 +100,9 @@ class _Preparing:
     def __call__(self, task: tuple[ListedPicture, Path, Path | None]) -> dict[str, Any] | Problem:
         """Write the training picture and its mask; its entry in the index, or what is wrong."""
         listed, file, mask_file = task
-        settings, target = self.settings, size_of(self.settings.resolution)
+        settings = self.settings
         whole = _decoded(self.folder, file, listed, settings.background)
+        target = target_of(whole.size, settings)
         placement = place(whole.size, target, settings.crop, settings.seed, listed.path)
         prepared = cut(whole.image, placement, target)
         entry = _entry(listed, placement, prepared)
@@ -168,52 +157,6 @@ def _file(path: str, ending: str = ".png") -> str:
     if len(f"{name}{ending}".encode()) <= LONGEST_NAME:
         return f"{path}{ending}"
     return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ending)
-
-
-def size_problems(sizes: dict[str, Size], settings: Prepare, report: Reporter) -> list[Problem]:
-    """What keeps pictures of these sizes, by path, from becoming training pictures."""
-    target = size_of(settings.resolution)
-    small = [path for path, size in sizes.items() if is_smaller(size, target)]
-    wanted = f"{target[0]}×{target[1]}"
-    problems = []
-    if small and not settings.upscale:
-        problems.append(
-            Problem(
-                what=f"pictures smaller than prepare.resolution, {wanted}: "
-                + _with_sizes(small, sizes),
-                fix="take larger originals, lower prepare.resolution, or set prepare.upscale: true",
-            )
-        )
-    elif small:
-        report.warn(f"enlarged to {wanted}, which teaches their blur: {_with_sizes(small, sizes)}")
-    odd = [path for path, size in sizes.items() if not fits(size, target)]
-    if odd and settings.crop == "none":
-        problems.append(
-            Problem(
-                what=f"pictures that are not {shape(target)}, the shape of prepare.resolution "
-                f"({wanted}): {_with_sizes(odd, sizes)}",
-                fix="set prepare.crop: center (or random), or crop them yourself",
-            )
-        )
-    narrow = [path for path, size in sizes.items() if _area(cover(size, target)) > MAX_PIXELS]
-    if narrow:
-        problems.append(
-            Problem(
-                what=f"pictures so narrow that scaled to {wanted} they have more than "
-                f"{MAX_PIXELS:,} pixels: {_with_sizes(narrow, sizes)}",
-                fix="crop them yourself",
-            )
-        )
-    return problems
-
-
-def _with_sizes(paths: list[str], sizes: dict[str, Size]) -> str:
-    told = [f"{path} ({sizes[path][0]}×{sizes[path][1]})" for path in paths]
-    return first_few(told, MOST_PRINTED)
-
-
-def _area(size: Size) -> int:
-    return size[0] * size[1]
 
 
 def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:

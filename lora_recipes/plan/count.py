@@ -10,8 +10,8 @@ from lora_recipes.dataset.walk import walk
 from lora_recipes.recipe.sections.dataset import Dataset
 
 
-def repeats_by_name(folder: Path, dataset: Dataset) -> list[int] | None:
-    """For each picture to train on, in no order, how often its folder `N_name` repeats it.
+def repeats_by_name(folder: Path, dataset: Dataset) -> dict[str, int] | None:
+    """How often the folder `N_name` of each picture to train on repeats it, by its path.
 
     Args:
         folder: the data folder.
@@ -23,9 +23,9 @@ def repeats_by_name(folder: Path, dataset: Dataset) -> list[int] | None:
     """
     if not folder.is_dir():
         return None
-    named = [
-        folder_repeats(path)
+    named = {
+        path: folder_repeats(path)
         for path, file in walk(folder, "", [])
         if file.suffix.lower() in READ | UNREAD and role_of(path, dataset) == TRAIN
-    ]
-    return [found[0] if found else 1 for found in named]
+    }
+    return {path: found[0] if found else 1 for path, found in named.items()}

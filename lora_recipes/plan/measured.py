@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, read_bytes, write_text
+from lora_recipes.plan.buckets import mean_pixels
 from lora_recipes.plan.work import Shape, shape_of
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
@@ -68,7 +69,7 @@ def own_runs(root: Path) -> list[Measured]:
 def _shape(run: dict[str, Any], root: Path) -> Shape:
     """What a run's record says of its steps."""
     settings = run["settings"]
-    return shape_of(
+    shape = shape_of(
         restored(Base, settings["base"]),
         restored(Prepare, settings["prepare"]),
         restored(Lora, settings["lora"]),
@@ -78,6 +79,8 @@ def _shape(run: dict[str, Any], root: Path) -> Shape:
         root,
         int(run["processes"]),
     )
+    seen = [((width, height), times) for width, height, times in run.get("shapes", [])]
+    return replace(shape, pixels=mean_pixels(seen) or shape.pixels)
 
 
 def table(path: Path = TABLE) -> list[Measured]:

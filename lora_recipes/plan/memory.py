@@ -64,30 +64,31 @@ class Memory:
         return f"about {gib(self.total)} while training ({listed}; {sure})"
 
 
-def estimate(recipe: Recipe, weights: int) -> Memory:
+def estimate(recipe: Recipe, weights: int, pixels: int = 0) -> Memory:
     """The memory of a training.
 
     Args:
         recipe: valid.
         weights: how many weights the adapter has.
+        pixels: of the largest picture; by default of `prepare.resolution`, the most there can be.
     """
+    pixels = pixels or math.prod(size_of(recipe.prepare.resolution))
     bytes_each = _BYTES[recipe.compute.precision]
     rounded = recipe.compute.adapter_precision == "base" and recipe.compute.precision != "fp32"
     pocket = recipe.base.model == "pocket"
     unet = _pocket_weights() if pocket else SDXL_UNET
     return Memory(
         base=bytes_each * unet,
-        activations=None if pocket else _activations(recipe, bytes_each),
+        activations=None if pocket else _activations(recipe, bytes_each, pixels),
         adapter=(2 * 4 + (bytes_each if rounded else 0)) * weights,
         optimizer=_optimizer(recipe, weights),
     )
 
 
-def _activations(recipe: Recipe, bytes_each: int) -> int:
+def _activations(recipe: Recipe, bytes_each: int, pixels: int) -> int:
     """They grow with the area, the batch and the size of a number."""
-    area = math.prod(size_of(recipe.prepare.resolution))
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
-    return int(one * area / 1024**2 * recipe.train.batch_size * bytes_each / 2)
+    return int(one * pixels / 1024**2 * recipe.train.batch_size * bytes_each / 2)
 
 
 def _optimizer(recipe: Recipe, weights: int) -> int:

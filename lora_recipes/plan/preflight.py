@@ -13,7 +13,7 @@ from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.masks import in_words
 from lora_recipes.dataset.pin import check_pin, facts_file, look
-from lora_recipes.dataset.prepare import size_problems
+from lora_recipes.dataset.size_problems import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
@@ -45,6 +45,8 @@ class Preflight:
 
     repeats: list[int] | None
     """How often the folder of each picture to train on repeats it. None where no folder is here."""
+    sizes: dict[str, Size] = field(default_factory=dict)
+    """Of each of these pictures, by path, in pixels; empty where that of any is not known."""
     warnings: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
@@ -69,6 +71,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
         return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
+    sizes: dict[str, Size] = {}
     problems: list[Problem] = []
     texts, told = None, ""
     glanced = False
@@ -82,12 +85,15 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
             manifest, problems = full_check(root, dataset, prepare, report)
+            sizes = {image.path: (image.width, image.height) for image in manifest.images}
             texts, told = count_texts(manifest.images), in_words(manifest.images)
             problems = _of_the_pin(root, folder, manifest, dataset, report) + problems
     except UserError as error:
         problems += error.problems
+    counted_sizes = {path: sizes[path] for path in repeats or () if path in sizes}
     return Preflight(
-        repeats,
+        list(repeats.values()) if repeats is not None else None,
+        counted_sizes if len(counted_sizes) == len(repeats or ()) else {},
         report.warned,
         problems,
         texts=texts,

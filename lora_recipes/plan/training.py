@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from lora_recipes.errors import Place, UserError
 from lora_recipes.machine import Device, device_of
 from lora_recipes.pipeline import PARAMS
+from lora_recipes.plan.buckets import Shapes
 from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
@@ -22,6 +23,7 @@ from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import Resolved
 from lora_recipes.recipe.schedule import learning_rate_at, snapshot_steps
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import Size
 from lora_recipes.text import aligned, counted
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -52,6 +54,10 @@ class Length:
     snapshots: tuple[int, ...]
     """The steps after which the adapter is kept too."""
 
+    exact: bool = True
+    """Whether the steps are right: not where each bucket may leave a short batch, and which there
+    will be is not known."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -73,6 +79,9 @@ class Plan:
     duration: Duration | None
     """None where the length or the device's speed is not known."""
 
+    shapes: Shapes
+    """What becomes of each picture's shape."""
+
     sure: bool = True
     """Whether the pictures are known to be those that will be trained on."""
 
@@ -87,6 +96,7 @@ class Plan:
         mib = self.file_bytes / 2**20
         rows = [
             *_length_rows(self.length, self.train, self.sure),
+            *self.shapes.rows(),
             *([("texts", str(self.texts))] if self.texts and self.texts.shown else []),
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
@@ -112,6 +122,7 @@ def make_plan(
     repeats: Sequence[int] | None,
     root: Path = Path(),
     *,
+    sizes: Mapping[str, Size] | None = None,
     device: Device | None = None,
     sure: bool = True,
     number_of_texts: int | None = None,
@@ -123,6 +134,7 @@ def make_plan(
         repeats: [pictures] how often the folder of each picture that is trained on repeats it,
             mostly 1; None where the data folder is not here.
         root: the project's folder, to look into a local base model's config and at earlier runs.
+        sizes: of these pictures, by path, in pixels; none where they are not known.
         device: what it would run on; by default what is found on this machine.
         sure: whether all pictures were looked at, and none is refused.
         number_of_texts: how many there are to encode; None where that is not known.
@@ -131,23 +143,26 @@ def make_plan(
         UserError: the recipe does not fit so few images.
     """
     recipe = resolved.recipe
+    photos = Shapes(recipe.prepare, sizes or {}, repeats or [])
+    where = partial(_editable, resolved.where)
     if repeats is not None and (
-        problems := problems_for_images(recipe.train, repeats, partial(_editable, resolved.where))
+        problems := problems_for_images(recipe.train, repeats, where, photos.targets)
     ):
         raise UserError(problems)
     shapes = adapted_shapes(unet_config(recipe.base.model, root), recipe.lora.targets)
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
-    length = _length(repeats, recipe.train)
+    length = _length(repeats, recipe.train, photos)
     return Plan(
         train=recipe.train,
         length=length,
         modules=len(shapes),
         rank=recipe.lora.rank,
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
-        memory=estimate(recipe, weights),
+        memory=estimate(recipe, weights, photos.largest),
         device=device,
-        duration=_duration(resolved, length, device, root),
+        duration=_duration(resolved, length, device, root, photos.mean),
+        shapes=photos,
         sure=sure,
         texts=None if number_of_texts is None else texts(recipe, number_of_texts, root),
     )
@@ -160,7 +175,7 @@ def _editable(where: Callable[[str], Place], key: str) -> Place:
 
 
 def _duration(
-    resolved: Resolved, length: Length | None, device: Device, root: Path
+    resolved: Resolved, length: Length | None, device: Device, root: Path, pixels: int
 ) -> Duration | None:
     if length is None:
         return None
@@ -175,6 +190,7 @@ def _duration(
         root,
         runtime.processes * runtime.nodes,
     )
+    shape = replace(shape, pixels=pixels)
     steps = length.counts.steps
     known = duration(shape, steps, [*own_runs(root), *table()])
     return known or counted_time(shape, steps, device)
@@ -194,15 +210,16 @@ def curve(steps: int, train: Train) -> str:
     return f"{blocks} peak {peak:g}, last {rates[-1]:g}"
 
 
-def _length(repeats: Sequence[int] | None, train: Train) -> Length | None:
+def _length(repeats: Sequence[int] | None, train: Train, shapes: Shapes) -> Length | None:
     if repeats is None:
         return None
-    counts = count(repeats, train)
+    counts = count(repeats, train, shapes.targets)
     return Length(
         images=sum(repeats),
         pictures=len(repeats),
         counts=counts,
         snapshots=tuple(snapshot_steps(counts.steps, train)),
+        exact=shapes.known or train.steps != "auto" or train.batch_size == 1,
     )
 
 
@@ -220,7 +237,8 @@ def _length_rows(length: Length | None, train: Train, sure: bool) -> list[tuple[
         ),
         (
             "steps",
-            f"{length.counts.steps} optimizer steps of {window(train)} samples"
+            f"{'' if length.exact else 'about '}{length.counts.steps} optimizer steps of "
+            f"{window(train)} samples"
             + ("" if sure else ", if the pictures are all right and stay as many"),
         ),
     ]

@@ -7,11 +7,13 @@ so none of them can foretell another length than the one that is trained.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_recipes.errors import Problem
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import Size
 
 
 @dataclass(frozen=True)
@@ -26,27 +28,42 @@ class Counts:
     """Optimizer steps; the last one may hold fewer batches."""
 
 
-def cut(repeats: Sequence[int], samples: int, batch_size: int, accumulation: int) -> Counts:
+def cut(  # noqa: PLR0917
+    repeats: Sequence[int],
+    samples: int,
+    batch_size: int,
+    accumulation: int,
+    shapes: Sequence[Size] = (),
+    full_batches: bool = False,
+) -> Counts:
     """Cut a stream of samples into batches and optimizer steps.
 
     The samples of all epochs form one continuous stream: epochs cut neither batches nor
-    accumulation windows. A batch holds pictures of one shape. So far all pictures have the same,
-    and only the very last batch can be short; where they have several (buckets), each shape can
-    leave a short batch at the end, so the shape of each picture of `repeats` becomes an argument.
+    accumulation windows. A batch holds pictures of one shape, and waits until it is full; what is
+    left of each shape at the end of the training makes a short batch.
 
     Args:
         repeats: how often each picture is seen in an epoch; their sum is the epoch's length.
-        samples: of the whole training; the last epoch may be cut.
+        samples: of the whole training; the last epoch may be cut. With several shapes, whole epochs
+            or full batches.
         batch_size: samples of a full batch.
         accumulation: batches of a full optimizer step.
+        shapes: the size of each picture of `repeats`; empty where all have the same.
+        full_batches: whether the samples are as many as full batches hold. Then none is short.
     """
+    epochs = samples / max(1, sum(repeats))
     batches = math.ceil(samples / batch_size)
-    return Counts(
-        samples / max(1, sum(repeats)), samples, batches, math.ceil(batches / accumulation)
-    )
+    if len({*shapes}) > 1 and not full_batches:
+        seen: Counter[Size] = Counter()
+        for shape, times in zip(shapes, repeats, strict=True):
+            seen[shape] += times
+        assert samples % sum(repeats) == 0, "a training of epochs has whole ones"
+        passes = samples // sum(repeats)
+        batches = sum(math.ceil(times * passes / batch_size) for times in seen.values())
+    return Counts(epochs, samples, batches, math.ceil(batches / accumulation))
 
 
-def count(repeats: Sequence[int], train: Train) -> Counts:
+def count(repeats: Sequence[int], train: Train, shapes: Sequence[Size] = ()) -> Counts:
     """The length of a recipe's training.
 
     >>> count([1] * 50, Train(repeats=10, epochs=2))
@@ -55,14 +72,16 @@ def count(repeats: Sequence[int], train: Train) -> Counts:
     Args:
         repeats: [pictures] how often each picture's own folder repeats it, mostly 1.
         train: the section of a recipe.
+        shapes: [pictures] the size that each is trained at; empty where all have the same.
     """
     times = [own * train.repeats for own in repeats]
+    by_steps = train.steps != "auto"
     if train.steps == "auto":
         assert train.epochs != "auto", "a rule of the recipe: one of epochs and steps is a number"
         samples = sum(times) * train.epochs
     else:
         samples = train.steps * window(train)
-    return cut(times, samples, train.batch_size, train.gradient_accumulation)
+    return cut(times, samples, train.batch_size, train.gradient_accumulation, shapes, by_steps)
 
 
 def window(train: Train) -> int:

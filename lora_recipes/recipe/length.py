@@ -9,12 +9,14 @@ from lora_recipes.errors import Place, Problem
 from lora_recipes.recipe.counts import count, too_few_samples
 from lora_recipes.recipe.schedule import snapshot_steps
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import Size
 
 
 def problems_for_images(
     train: Train,
     repeats: Sequence[int],
     where: Callable[[str], Place | str] = lambda key: "",
+    shapes: Sequence[Size] = (),
 ) -> list[Problem]:
     """What is wrong with a training on these images: no full step, a warm-up that does not end.
 
@@ -22,10 +24,11 @@ def problems_for_images(
         train: the section of a recipe.
         repeats: [images] how often each one's own folder repeats it, mostly 1.
         where: finds the place of a dotted key.
+        shapes: [images] the size that each is trained at; empty where all have the same.
     """
     if problem := too_few_samples(repeats, train):
         return [dataclasses.replace(problem, where=where("train.repeats"))]
-    steps, images = count(repeats, train).steps, sum(repeats)
+    steps, images = count(repeats, train, shapes).steps, sum(repeats)
     problems = []
     if train.warmup_steps >= steps:
         problems.append(

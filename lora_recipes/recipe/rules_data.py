@@ -1,10 +1,11 @@
-"""The rules of words and of folders with pictures."""
+"""The rules of words, of folders with pictures, and of the shapes that pictures keep."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from lora_recipes.recipe.bucket_limits import SMALLEST, bucket_limits
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
@@ -112,6 +113,30 @@ def masks_have_a_folder_of_their_own(recipe: Recipe, root: Path) -> Iterator[Fin
                 "put the masks into a folder of their own, or write none",
                 f" beside dataset.{role} = {folder}",
             )
+
+
+@rule("prepare.min_bucket", "prepare.max_bucket", "prepare.bucket_step", "prepare.resolution")
+def the_square_bucket_lies_within_the_limits(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """With `prepare.buckets`, a square of `prepare.resolution`'s area, its side in whole steps, is
+    no smaller than `prepare.min_bucket` and no larger than `prepare.max_bucket`."""
+    prepare = recipe.prepare
+    if not prepare.buckets:
+        return
+    limits = bucket_limits(prepare)
+    beside = f" beside prepare.resolution = {show(prepare.resolution)}"
+    if limits.square < SMALLEST:
+        yield Finding(
+            "prepare.bucket_step",
+            f"a step of which the side of a square has {SMALLEST} pixels or more",
+            "lower prepare.bucket_step, or raise prepare.resolution",
+            beside,
+        )
+    elif limits.low > limits.square:
+        allowed = f"at most {limits.square}, the side of the square bucket, or auto"
+        yield Finding("prepare.min_bucket", allowed, "lower it, or remove it", beside)
+    elif limits.high < limits.square:
+        allowed = f"at least {limits.square}, the side of the square bucket, or auto"
+        yield Finding("prepare.max_bucket", allowed, "raise it, or remove it", beside)
 
 
 def _around(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -179,6 +179,11 @@ def percent(change: float) -> str:
     return f"{sign}{digits}\u202f%"
 
 
+def share(part: float, whole: float = 1) -> str:
+    """A part of a whole without a sign: 12 %, 0.4 %, 0 %."""
+    return percent(part / whole).lstrip("+").replace("0.0", "0")
+
+
 def _learned(both: Compared, count: int) -> Reading:
     where = f"on {counted(count, 'picture')} of the subject that it was never trained on"
     numbers = f"({both.base:.4f} → {both.adapter:.4f})"

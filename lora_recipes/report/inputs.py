@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lora_recipes.dataset.geometry import Cut, cut_off
 from lora_recipes.dataset.manifest import ManifestFile
 from lora_recipes.dataset.roles import NEVER_TRAINED
 from lora_recipes.encode.pictures import read_prepared
@@ -85,11 +86,22 @@ class Photo:
     height: int
     repeats: int
     caption_from: str
+    size: tuple[int, int]
+    """Width and height that it is trained at."""
+
+    crop: tuple[int, int]
+    """Rows above and columns at the left that were cut off, in pixels of the scaled picture."""
+
     texts: tuple[str, ...] = ()
     """All that may go with it; the first is `caption`."""
 
     mask: Path | None = None
     """Which part of it counts, in `build/images/`; None where all of it does."""
+
+    @property
+    def cut(self) -> Cut:
+        """What was cut off on all sides."""
+        return cut_off((self.width, self.height), self.size)
 
 
 @dataclass(frozen=True)
@@ -205,6 +217,8 @@ def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
             image.height,
             image.repeats,
             image.caption_from,
+            entry.size,
+            entry.crop,
             image.texts,
             folder / entry.mask if entry.mask else None,
         )

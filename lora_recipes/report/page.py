@@ -18,6 +18,7 @@ from lora_recipes.pipeline import ADAPTER
 from lora_recipes.recipe.judging import no_likeness
 from lora_recipes.report import curves, figures, usage
 from lora_recipes.report.advice import advice
+from lora_recipes.report.buckets import buckets
 from lora_recipes.report.charts import draw
 from lora_recipes.report.grids import adapter_names, cards, drawn_size
 from lora_recipes.report.images import embed, embed_masked, reading
@@ -96,6 +97,7 @@ def page(inputs: Inputs) -> str:
             snippet=usage.snippet(resolved["base"], resolved["sample"]["strength"]),
             most_photos=MOST_PHOTOS,
             most_texts=MOST_TEXTS,
+            buckets=buckets(inputs),
             settings=sections(resolved),
             settings_yaml=as_yaml(resolved),
         )
@@ -117,9 +119,10 @@ def environment() -> Environment:
         "counted": counted,
         "flat": flat,
         "percent": figures.percent,
+        "share": figures.share,
         "size": figures.size,
         "spell": spell,
-        "share": _share,
+        "counts": _counts,
         "thumbnail": _thumbnail,
     }
     return made
@@ -131,7 +134,7 @@ def _thumbnail(photo: Photo) -> Any:
     return embed(photo.path, PHOTO_SIDE)
 
 
-def _share(photo: Photo) -> str:
+def _counts(photo: Photo) -> str:
     """How much of a picture its mask lets count, in words; empty where it has none."""
     if photo.mask is None:
         return ""

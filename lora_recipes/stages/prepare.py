@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from lora_recipes.dataset.buckets import target_of
 from lora_recipes.dataset.manifest import read_pictures
 from lora_recipes.dataset.prepare import prepare
+from lora_recipes.dataset.size_problems import told_buckets
 from lora_recipes.pipeline import IMAGES, PICTURES
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
@@ -23,4 +26,7 @@ def run(root: Path, report: Reporter) -> None:
     pictures = read_pictures(root / PICTURES)
     settings = read_section(root, "prepare", Prepare)
     prepare(data_folder(root), pictures, settings, root / IMAGES, report)
+    if settings.buckets:
+        sizes = (target_of((it.width, it.height), settings) for it in pictures)
+        report.say(f"buckets: {told_buckets(Counter(sizes))}")
     report.say(f"{len(pictures)} pictures in {IMAGES}")

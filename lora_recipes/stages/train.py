@@ -112,7 +112,11 @@ def run(root: Path, report: Reporter) -> None:
     if unseen:
         report.say(change(json.loads((root / RECORD).read_text("utf-8"))))
     run_record = own_folder(root) / "runs" / f"{checkpoints.folder.name}.json"
-    about = {"settings": present(recipe.sections()), "device_name": around["device"]}
+    about = {
+        "settings": present(recipe.sections()),
+        "device_name": around["device"],
+        "shapes": sorted([*size, samples] for size, samples in stream.by_shape.items()),
+    }
     write_run(run_record, job, outcome, about, report)
 
 
@@ -186,10 +190,11 @@ def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
     from lora_recipes.train.data.stream import Stream
 
     index = read_index(encoded)
-    repeats = [image.repeats for image in _of_role(index, TRAIN)]
-    if problems := problems_for_images(train, repeats):
+    images = _of_role(index, TRAIN)
+    repeats, shapes = [image.repeats for image in images], [image.size for image in images]
+    if problems := problems_for_images(train, repeats, shapes=shapes):
         raise UserError(problems)
-    return index, Stream.of(repeats, train)
+    return index, Stream.of(repeats, train, shapes)
 
 
 def prepare_job(  # noqa: PLR0917
@@ -234,6 +239,7 @@ def prepare_job(  # noqa: PLR0917
             steps=stream.steps,
             step=step,
             prediction=index.prediction,
+            buckets=stream.by_shape if recipe.prepare.buckets else {},
         )
         write(path, adapted.tensors(recipe.lora.alpha), header)
 

@@ -229,7 +229,7 @@ class Progress:
     def tell(self, done: int, loss: float) -> None:
         """So many steps are done; `loss` is the last one's."""
         stream, now = self._job.stream, time.monotonic()
-        samples = min(done * stream.window, stream.samples) - self._told * stream.window
+        samples = sum(len(stream.step_samples(step)) for step in range(self._told, done))
         epochs = stream.epoch_of(stream.steps - 1) + 1
         self.bar.advance(
             epoch=f"{stream.epoch_of(done - 1) + 1}/{epochs}",

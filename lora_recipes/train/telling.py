@@ -23,8 +23,9 @@ def write_run(
     """Say and keep what does not repeat: speed, memory, where the run was resumed.
 
     Args:
-        about: `settings`, the recipe's sections without what is off, and `device_name`. `plan`
-            makes of them what the speed is of.
+        about: `settings`, the recipe's sections without what is off, `device_name`, and `shapes`,
+            [width, height, samples of an epoch] of each size. `plan` makes of them what the speed
+            is of.
     """
     steps = job.stream.steps - outcome.resumed_at
     record = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -62,20 +62,26 @@ def change(figures: Mapping[str, Any]) -> Wording:
 def mean_loss(
     denoiser: Denoiser, objective: Objective, pictures: Pictures, batch_size: int
 ) -> float:
-    """The mean training loss over `DRAWS` looks at each picture."""
+    """The mean training loss over `DRAWS` looks at each picture, whatever their shapes."""
     device = next(denoiser.parameters()).device
-    samples = [
-        TrainingSample(NO_EPOCH, picture * DRAWS + look, picture)
-        for picture in range(len(pictures))
-        for look in range(DRAWS)
-    ]
     sums: list[Tensor] = []
 
     def add(batch: Batch, loss: Tensor) -> None:
         sums.append(loss * len(batch.positions))
 
     training = Denoising(denoiser, objective, add).to(device)
-    for start in range(0, len(samples), batch_size):
-        batch = pictures.batch(samples[start : start + batch_size])
-        training.training_step(batch.to(device), 0)
-    return float(torch.stack(sums).cpu().double().sum()) / len(samples)
+    for samples in _looks(pictures, batch_size):
+        training.training_step(pictures.batch(samples).to(device), 0)
+    return float(torch.stack(sums).cpu().double().sum()) / (len(pictures) * DRAWS)
+
+
+def _looks(pictures: Pictures, batch_size: int) -> Iterator[list[TrainingSample]]:
+    """`DRAWS` looks at each picture, in batches of one shape, the shapes as they come."""
+    by_shape: dict[tuple[int, int], list[TrainingSample]] = {}
+    for number, image in enumerate(pictures.images):
+        by_shape.setdefault(image.size, []).extend(
+            TrainingSample(NO_EPOCH, number * DRAWS + look, number) for look in range(DRAWS)
+        )
+    for samples in by_shape.values():
+        for start in range(0, len(samples), batch_size):
+            yield samples[start : start + batch_size]

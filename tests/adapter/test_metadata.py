@@ -32,7 +32,7 @@ DEFAULTS = {
 }
 
 
-def fields(step=None, prediction="epsilon", **changed):
+def fields(step=None, prediction="epsilon", buckets=None, **changed):
     return build(
         {**DEFAULTS, **changed},
         base_identity="sha256:b",
@@ -41,6 +41,7 @@ def fields(step=None, prediction="epsilon", **changed):
         steps=1000,
         step=step,
         prediction=prediction,
+        buckets=buckets,
     )
 
 
@@ -116,6 +117,21 @@ def test_other_tools_find_their_fields_with_the_recipes_values():
         "ss_unet_lr": "0.0003",
         "ss_v2": "False",
     }
+
+
+def test_buckets_are_told_as_other_tools_read_them_and_only_where_there_are_any():
+    counts = {(1152, 896): 3, (896, 1152): 14}
+    on, off = fields(prepare=Prepare(buckets=True), buckets=counts), fields()
+    assert on["ss_enable_bucket"] == "True"
+    assert json.loads(on["ss_bucket_info"]) == {
+        "buckets": {
+            "0": {"count": 14, "resolution": [896, 1152]},
+            "1": {"count": 3, "resolution": [1152, 896]},
+        }
+    }
+    assert not {"ss_enable_bucket", "ss_bucket_info"} & {*off}
+    assert json.loads(on["lora_recipes.prepare"])["min_bucket"] == "auto"
+    assert "bucket" not in off["lora_recipes.prepare"]
 
 
 def test_a_snapshot_says_its_step_and_the_final_adapter_none():

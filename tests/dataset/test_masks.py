@@ -78,7 +78,7 @@ def test_masks_are_neither_pictures_nor_others_and_are_not_counted(folder):
     assert [entry.path for entry in found.images] == ["a.png", "sub/b.jpg"]
     assert [entry.path for entry in found.masks] == ["masks/a.png", "masks/sub/b.webp"]
     assert found.others == []
-    assert repeats_by_name(folder, Dataset(**MASKED)) == [1, 1]
+    assert repeats_by_name(folder, Dataset(**MASKED)) == {"a.png": 1, "sub/b.jpg": 1}
 
 
 def test_the_manifest_has_a_masks_file_and_its_hash_only_where_there_is_one(folder, tmp_path):

@@ -157,9 +157,22 @@ def test_pictures_that_are_too_small_or_of_another_shape_are_all_named(folder):
         "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
         "pictures that are not 1:1, the shape of prepare.resolution (64×64): both.png (63×200), "
         "wide.png (200×100)\n"
-        "  fix:     set prepare.crop: center (or random), or crop them yourself"
+        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center "
+        "(or random), or crop them yourself"
     )
     assert not (folder.parent / "build").exists()
+
+
+def test_with_buckets_each_picture_keeps_its_shape(folder):
+    put(folder, "upright.png", photo(100, 133))
+    put(folder, "across.png", photo(160, 100, 1))
+    index = run(folder, resolution=96, buckets=True, bucket_step=16)
+    assert {path: (entry["size"], entry["crop"]) for path, entry in index.items()} == {
+        "across.png": ([112, 80], [0, 8]),
+        "upright.png": ([80, 112], [0, 2]),
+    }
+    scaled = np.asarray(photo(160, 100, 1).resize((128, 80), Image.Resampling.LANCZOS))
+    assert np.array_equal(pixels(folder, index["across.png"]), scaled[:, 8:120])
 
 
 def test_small_pictures_are_enlarged_when_asked_and_that_is_warned_of(folder):

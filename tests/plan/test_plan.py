@@ -131,6 +131,72 @@ def test_memory_follows_precision_checkpointing_size_and_optimizer(project):
     assert exact.adapter == usual.adapter
 
 
+PHONE = {
+    **{f"up/{number}.jpg": (3024, 4032) for number in range(4)},
+    "across.jpg": (4032, 3024),
+    "wide.jpg": (8000, 1000),
+}
+SHAPES = "prepare: {buckets: true, crop: center}\n"
+
+
+def test_with_buckets_the_plan_shows_them_what_is_cropped_and_the_exact_steps(project):
+    project.params(SHAPES + "train: {repeats: 30, batch_size: 8, gradient_accumulation: 1}\n")
+    plan = make_plan(resolve(project.root), [1, 1, 1, 3, 1, 2], sizes=PHONE, device=Device("x"))
+    rows = [line for line in str(plan).splitlines() if not line.startswith(("time", "learning"))]
+    assert rows[:6] == [
+        "samples        6 images (9 with their folders' repeats) × 30 repeats × 1 epoch = 270",
+        "steps          35 optimizer steps of 8 samples",  # 180, 30 and 60 samples: 23 + 4 + 8
+        "buckets        896×1152  4 pictures",
+        "               1152×896  1 picture",
+        "               2048×512  1 picture",
+        "cropped        wide.jpg 50 % left and right, across.jpg 4 % left and right, "
+        "up/0.jpg 4 % above and below; 3 others 4 % at most",
+    ]
+
+
+def test_where_the_shapes_are_not_known_the_number_of_steps_is_about_right(project):
+    def steps(train: str) -> str:
+        project.params(f"{SHAPES}train: {{{train}}}\n")
+        return str(make_plan(resolve(project.root), [1] * 8)).splitlines()[1]
+
+    assert steps("batch_size: 8") == "steps          about 20 optimizer steps of 32 samples"
+    assert steps("batch_size: 1") == "steps          160 optimizer steps of 4 samples"
+    assert steps("batch_size: 8, epochs: auto, steps: 7") == (
+        "steps          7 optimizer steps of 32 samples"
+    )
+
+
+def test_without_buckets_the_plan_says_what_a_crop_costs(project):
+    project.params("prepare: {crop: center}\n")
+    sizes = {"a.jpg": (4000, 2000), "b.jpg": (1024, 1024)}
+    lines = str(make_plan(resolve(project.root), [1, 1], sizes=sizes)).splitlines()
+    assert [line for line in lines if line.startswith(("buckets", "cropped"))] == [
+        "cropped        a.jpg 50 % left and right"
+    ]
+
+
+def test_memory_is_of_the_largest_bucket_and_time_of_the_mean(project, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    project.params(SHAPES)
+    resolved, sizes = resolve(project.root), {"a.jpg": (3024, 4032), "b.jpg": (8000, 1000)}
+    card = Device("NVIDIA RTX 3070", 8 * 2**30)
+    plan = make_plan(resolved, [3, 1], project.root, sizes=sizes, device=card)
+    usual = make_plan(resolved, [3, 1], project.root, device=card)
+    one, other = 896 * 1152, 2048 * 512
+    assert plan.memory.activations == usual.memory.activations * other // 1024**2
+    assert plan.shapes.mean == (3 * one + other) // 4
+    run = {
+        "seconds": 300, "steps": 100, "peak_bytes": 7 * 2**30, "device_name": card.name,
+        "settings": present({name: getattr(resolved.recipe, name) for name in SECTIONS}),
+        "processes": 1, "shapes": [[896, 1152, 240], [2048, 512, 80]],
+    }  # fmt: skip
+    project.file(".lora/runs/a.json", json.dumps(run))
+    again = make_plan(resolved, [3, 1], project.root, sizes=sizes, device=card)
+    assert again.duration.source == "your run of the same shape on this machine"
+    others = make_plan(resolved, [1, 1], project.root, sizes=sizes, device=card)
+    assert others.duration.source.startswith("scaled by its operations")
+
+
 def test_without_the_data_the_plan_says_what_it_can(project):
     project.params("base: {model: pocket}\n")
     lines = str(make_plan(resolve(project.root), None)).splitlines()

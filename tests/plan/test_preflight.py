@@ -35,6 +35,17 @@ def ask(root: Path, resolution: int = 64, **dataset: Any) -> Preflight:
     return checking.preflight(root, Dataset(**(TOY | dataset)), Prepare(resolution=resolution))
 
 
+def test_the_sizes_of_the_pictures_to_train_on_are_known_in_the_order_of_their_repeats(root):
+    put(root / "data/my", "c.png", photo(100, 140, 3))
+    put(root / "data/my", "held/d.png", photo(100, 100, 4))
+    found = ask(root, heldout="held")
+    assert found.sizes["c.png"] == (100, 140)
+    assert found.repeats == [3 if path.startswith("3_") else 1 for path in found.sizes]
+    assert sorted(found.sizes) == ["3_zwk toy/b.png", "a.png", "c.png"]
+    put(root / "data/my", "e.png", b"no picture")
+    assert ask(root, heldout="held").sizes == {}, "not all are known"
+
+
 def told(found: Preflight) -> str:
     return "\n".join(map(str, found.problems))
 
@@ -199,7 +210,8 @@ def test_of_many_new_pictures_headers_and_captions_tell_all_that_they_can(root, 
         "pictures smaller than prepare.resolution, 64×64: tiny.png (60×60)\n"
         "  fix:     take larger originals, lower prepare.resolution, or set prepare.upscale: true\n"
         "pictures that are not 1:1, the shape of prepare.resolution (64×64): wide.jpg (110×70)\n"
-        "  fix:     set prepare.crop: center (or random), or crop them yourself"
+        "  fix:     set prepare.buckets: true, which keeps their shapes, or prepare.crop: center "
+        "(or random), or crop them yourself"
     )
     assert (len(found.repeats or []), found.sure) == (14, False)
 

@@ -313,6 +313,7 @@ ONE_OPERATOR = {
     "adapter/inject.py": {"train", "sample"},
     "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
+    "dataset/buckets.py": {"prepare"},
     "dataset/geometry.py": {"prepare", "encode", "report"},  # a mirrored picture's crop
     "dataset/captions.py": {"dataset"},
     "dataset/png.py": {"prepare"},

@@ -29,6 +29,7 @@ OFF = {
     "dataset.control": "none",
     "dataset.masks": "none",
     "dataset.flip": False,
+    "prepare.buckets": False,
     "prepare.upscale": False,
     "encode.max_tokens": 77,
     "train.warmup_steps": 0,
@@ -55,6 +56,7 @@ HEADER = {
     "dataset.caption.keep_tokens": ("ss_keep_tokens",),
     "encode.max_tokens": ("ss_max_token_length",),
     "dataset.flip": ("ss_flip_aug",),
+    "prepare.buckets": ("ss_enable_bucket",),
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
@@ -108,6 +110,11 @@ COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 WORDS = {"dataset.trigger": "zwk", "dataset.class_word": "toy"}
 SQUARES = {"prepare.resolution": 64, "prepare.crop": "center"} | WORDS
 SHUFFLED = SQUARES | {"dataset.caption.shuffle": True}
+BUCKETS = SQUARES | {
+    "prepare.resolution": 96,
+    "prepare.bucket_step": 16,
+    "prepare.buckets": True,
+}
 SELF_PACED = {"train.learning_rate": "auto", "train.adafactor.relative_step": True}
 ADAMW = {"train.optimizer": "adamw"}
 CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
@@ -152,6 +159,11 @@ ROWS = [
     row("dataset.masks", "alpha", "pictured", "images/index.json", beside=SQUARES),
     row("dataset.flip", True, "pictured", "manifest.json", beside=SQUARES),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
+    row("prepare.buckets", True, "pictured", "images/wide.png.png",
+        beside=SQUARES | {"prepare.resolution": 96}, along={"prepare.bucket_step": 16}),
+    row("prepare.bucket_step", 32, "pictured", "images/wide.png.png", beside=BUCKETS),
+    row("prepare.min_bucket", 96, "pictured", "images/wide.png.png", beside=BUCKETS),
+    row("prepare.max_bucket", 96, "pictured", "images/wide.png.png", beside=BUCKETS),
     row("prepare.crop", "random", "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128},
         refused="prepare.upscale"),

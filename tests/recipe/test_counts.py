@@ -63,6 +63,36 @@ def test_the_stream_that_is_trained_is_as_long_as_was_counted(
     assert stream.steps == found.steps
 
 
+BUCKETS = [(64, 96), (96, 64), (64, 96)]
+
+
+@pytest.mark.parametrize(
+    ("repeats", "batch_size", "accumulation"),
+    list(itertools.product([(1, 1, 1), (2, 1, 5), (1, 11, 4)], [1, 2, 3, 7], [1, 2, 4, 5])),
+)
+def test_with_several_shapes_too_the_stream_is_as_long_as_was_counted(
+    repeats: tuple[int, ...], batch_size: int, accumulation: int
+):
+    train = Train(repeats=3, epochs=2, batch_size=batch_size, gradient_accumulation=accumulation)
+    found = count(repeats, train, BUCKETS)
+    stream = Stream.of(repeats, train, BUCKETS)
+    batches = [stream.batch(number) for number in range(stream.batches)]
+    assert all(batches), "no batch is empty"
+    assert (sum(map(len, batches)), len(batches)) == (found.samples, found.batches)
+    assert stream.steps == found.steps >= count(repeats, train).steps
+    with pytest.raises(IndexError):
+        stream.batch(stream.batches)
+
+
+def test_each_shape_can_leave_one_short_batch():
+    train = Train(repeats=1, epochs=3, batch_size=4, gradient_accumulation=1)
+    assert count([1] * 3, train, BUCKETS) == counts.Counts(3, 9, 3, 3)  # 6 and 3 samples
+    assert count([1] * 3, train) == counts.Counts(3, 9, 3, 3)
+    assert count([1] * 3, train.model_copy(update={"epochs": 4}), BUCKETS).steps == 3
+    assert count([1] * 3, train.model_copy(update={"epochs": 5}), BUCKETS).steps == 5
+    assert count([1] * 3, train.model_copy(update={"epochs": 5})).steps == 4
+
+
 def test_plan_rules_and_stream_ask_one_function(project):
     """What `cut` says, all of them say."""
     project.params("train: {repeats: 1, warmup_steps: 100, scheduler: linear}\n")

@@ -77,6 +77,11 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     # PRESET "SDXL - LoRA aitrepreneur clothing v1.0"
     "product-clothing": {
         "prepare.resolution": 1024,  # max_resolution
+        "prepare.buckets": True,  # enable_bucket
+        "prepare.bucket_step": 64,  # bucket_reso_steps
+        "prepare.min_bucket": 256,  # min_bucket_reso
+        "prepare.max_bucket": 2048,  # max_bucket_reso
+        "prepare.crop": "center",  # random_crop is false
         "prepare.upscale": False,  # bucket_no_upscale is true
         "encode.vae_precision": "fp32",  # sdxl_no_half_vae
         "lora.rank": 128,  # network_dim
@@ -106,6 +111,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     # PRESET "SDXL - LoRA adafactor v1.0"
     "adafactor-relative": {
         "prepare.resolution": 1024,  # max_resolution
+        "prepare.buckets": True,  # enable_bucket
+        "prepare.bucket_step": 32,  # bucket_reso_steps
+        "prepare.min_bucket": 64,  # min_bucket_reso
+        "prepare.max_bucket": 2048,  # max_bucket_reso
+        "prepare.crop": "center",  # random_crop is false
+        "prepare.upscale": True,  # bucket_no_upscale is false
         "encode.vae_precision": "fp32",  # sdxl_no_half_vae
         "lora.rank": 128,  # network_dim
         "lora.alpha": 128,  # network_alpha
@@ -126,6 +137,36 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "train.weight_decay": 0,  # ADAFACTOR
         "train.max_grad_norm": 1,  # not in the preset: SDS library/train_util.py:3703
         "train.noise_offset": 0.0357,  # noise_offset
+        "compute.precision": "bf16",  # mixed_precision
+        "compute.gradient_checkpointing": True,  # gradient_checkpointing
+    },
+    # PRESET "SDXL - LoRA by malcolmrey training v1.0"
+    "portrait": {
+        "prepare.resolution": 1024,  # max_resolution
+        "prepare.buckets": True,  # enable_bucket
+        "prepare.bucket_step": 32,  # bucket_reso_steps
+        "prepare.min_bucket": 256,  # min_bucket_reso
+        "prepare.max_bucket": 2048,  # max_bucket_reso
+        "prepare.crop": "center",  # random_crop is false
+        "prepare.upscale": True,  # bucket_no_upscale is false
+        "encode.vae_precision": "fp32",  # sdxl_no_half_vae
+        "lora.rank": 32,  # network_dim
+        "lora.alpha": 13,  # network_alpha
+        "lora.targets": "transformer",  # LoRA_type Standard: SDS networks/lora.py:867
+        "train.batch_size": 8,  # train_batch_size
+        "train.gradient_accumulation": 1,  # gradient_accumulation_steps
+        "train.learning_rate": 1e-4,  # unet_lr
+        "train.scheduler": "constant",  # lr_scheduler
+        "train.warmup_steps": 0,  # lr_warmup
+        "train.optimizer": "adamw",  # optimizer AdamW8bit, whose state has 8 bits
+        "train.weight_decay": 0.01,  # not in the preset: bitsandbytes.optim.AdamW8bit
+        "train.adamw.beta1": 0.9,  # bitsandbytes.optim.AdamW8bit
+        "train.adamw.beta2": 0.999,  # bitsandbytes.optim.AdamW8bit
+        "train.adamw.eps": 1e-8,  # bitsandbytes.optim.AdamW8bit
+        "train.max_grad_norm": 1,  # not in the preset: SDS library/train_util.py:3703
+        "train.loss_weighting": "min_snr",  # min_snr_gamma
+        "train.snr_gamma": 5,  # min_snr_gamma
+        "train.noise_offset": 0,  # noise_offset
         "compute.precision": "bf16",  # mixed_precision
         "compute.gradient_checkpointing": True,  # gradient_checkpointing
     },
@@ -188,7 +229,7 @@ def test_a_published_recipe_says_what_is_published_different_and_its_own(name: s
     assert said == sorted(said)
 
 
-@pytest.mark.parametrize("name", ["product-clothing", "adafactor-relative"])
+@pytest.mark.parametrize("name", ["product-clothing", "adafactor-relative", "portrait"])
 def test_a_kohya_recipe_says_that_its_source_trains_the_text_encoders_too(name: str):
     assert "trains both text encoders" in load_recipe(ROOT, name).recipe.description
 
@@ -202,6 +243,11 @@ def test_every_shipped_recipe_keeps_snapshots(name: str):
 def test_the_views_of_an_image_are_those_that_adafactor_relative_tells():
     train = load_recipe(ROOT, "adafactor-relative").recipe.train
     assert train.repeats * train.epochs == 30 * 4  # PRESET max_train_epochs 30; 4 is assumed
+
+
+def test_the_views_of_a_photo_are_those_that_portrait_tells():
+    train = load_recipe(ROOT, "portrait").recipe.train
+    assert train.repeats * train.epochs == 16 * 10  # PRESET max_train_epochs 16; 10 is assumed
 
 
 def _is_marked(line: str) -> bool:

@@ -25,6 +25,27 @@ BRACES = "{trigger} and {class_word}"
 
 BROKEN = [
     (
+        "the-square-bucket-lies-within-the-limits",
+        "prepare: {buckets: true, resolution: 128, min_bucket: 512}",
+        "prepare.min_bucket = 512 beside prepare.resolution = 128",
+        "at most 128, the side of the square bucket, or auto",
+        "lower it, or remove it",
+    ),
+    (
+        "the-square-bucket-lies-within-the-limits",
+        "prepare: {buckets: true, max_bucket: 1000}",
+        "prepare.max_bucket = 1000 beside prepare.resolution = 1024",
+        "at least 1024, the side of the square bucket, or auto",
+        "raise it, or remove it",
+    ),
+    (
+        "the-square-bucket-lies-within-the-limits",
+        "prepare: {buckets: true, bucket_step: 512, resolution: 504}",
+        "prepare.bucket_step = 512 beside prepare.resolution = 504",
+        "a step of which the side of a square has 64 pixels or more",
+        "lower prepare.bucket_step, or raise prepare.resolution",
+    ),
+    (
         "epochs-or-steps",
         "train: {steps: 100}",
         "train.steps = 100 beside train.epochs = 1",

@@ -93,6 +93,11 @@ class Made:
 
     picture_side: int = 24
 
+    placed: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = field(
+        default_factory=dict
+    )
+    """By path, original size, crop (top, left) and trained size; the others lose nothing."""
+
     def write(self, root: Path) -> Path:
         """Write the project into a folder."""
         root.mkdir(parents=True, exist_ok=True)
@@ -149,18 +154,19 @@ class Made:
         for number, (path, (role, caption)) in enumerate(self.captions.items()):
             file = f"{path}.png"
             data = _draw(build / "images" / file, number, self.picture_side)
+            original, crop, size = self.placed.get(path, ((900, 900), (0, 0), (24, 24)))
             images.append(
                 {
-                    "path": path, "role": role, "sha256": sha256_bytes(data), "width": 900,
-                    "height": 900, "format": "PNG", "caption": caption, "caption_from": "file",
-                    "repeats": 1,
+                    "path": path, "role": role, "sha256": sha256_bytes(data), "width": original[0],
+                    "height": original[1], "format": "PNG", "caption": caption,
+                    "caption_from": "file", "repeats": 1,
                     **({"variants": self.variants[path]} if path in self.variants else {}),
                 }
             )  # fmt: skip
             prepared.append(
                 {
                     "path": path, "file": file, "pixels": sha256_bytes(data),
-                    "original_size": [900, 900], "crop": [0, 0], "size": [24, 24],
+                    "original_size": list(original), "crop": list(crop), "size": list(size),
                 }
             )  # fmt: skip
         _json(build / "manifest.json", {"schema": 1, "hash": "sha256:" + "a" * 64,

@@ -97,6 +97,35 @@ def test_every_sample_and_every_dataset_picture_is_there_whole_with_words_for_it
     assert images[-1]["alt"] == "rest/04.png: a blue star"
 
 
+def test_what_was_cropped_is_told_and_drawn_and_the_buckets_are_counted(tmp_path: Path):
+    made = Made(
+        placed={
+            "01.png": ((3024, 4032), (21, 0), (896, 1152)),
+            "02.png": ((8000, 1000), (0, 1024), (2048, 512)),
+        }
+    )
+    made.resolved["prepare"] |= {"buckets": True, "crop": "center"}
+    markup = page(read(made.write(tmp_path)))
+
+    text = " ".join(Read(markup).text.split())
+    assert "01.png · 3024 × 4032 3.6 % cut off above and below" in text
+    assert "02.png · 8000 × 1000 50 % cut off left and right" in text
+    assert text.count("cut off above") + text.count("cut off left") == 2
+    kept = [found for name, found in Read(markup).elements if found.get("class") == "kept"]
+    assert [(one["x"], one["y"], one["width"], one["height"]) for one in kept] == [
+        ("0", "21", "896", "1152"), ("1024", "0", "2048", "512"),
+    ]  # fmt: skip
+    (table,) = re.findall(r'<div class="measured buckets">(.*?)</div>', markup, re.S)
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", table)
+    assert cells[4:] == ["896 × 1152", "1", "50\u202f%", "3.6\u202f%",
+                         "2048 × 512", "1", "50\u202f%", "50\u202f%"]  # fmt: skip
+
+
+def test_without_buckets_and_crops_the_page_speaks_of_none(markup: str):
+    assert 'class="measured buckets"' not in markup
+    assert "cut off" not in Read(markup).text.split("Dataset")[-1]
+
+
 def test_exactly_the_overridden_settings_are_marked_with_the_recipes_value(markup: str):
     rows = re.findall(r'<tr class="overridden">(.*?)</tr>', markup, re.S)
     assert [Read(row).text.split() for row in rows] == [

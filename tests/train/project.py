@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,9 @@ from tests.adapter.tiny import CONTEXT, POOLED, TIME
 SCHEDULE = SimpleNamespace(
     beta_start=0.00085, beta_end=0.012, num_train_timesteps=1000, beta_schedule="scaled_linear"
 )
+MIXED = ((8, 8), (12, 8), (8, 12))
+"""Sizes of latents, as buckets give them."""
+
 OUTPUTS = ("adapter.safetensors", "loss.tsv", "environment.json", "train.json", "snapshots")
 
 
@@ -56,13 +59,21 @@ def small_unet() -> UNet2DConditionModel:
 
 
 def encode_pictures(
-    folder: Path, roles: list[str], size: int = 8, prediction: str = "epsilon"
+    folder: Path,
+    roles: list[str],
+    sizes: Sequence[tuple[int, int]] = ((8, 8),),
+    prediction: str = "epsilon",
 ) -> None:
-    """Write what the encode stage writes, with random numbers for pictures and captions."""
+    """Write what the encode stage writes, with random numbers for pictures and captions.
+
+    Args:
+        sizes: of latents, (width, height), which the pictures get in turn.
+    """
     stream = torch.Generator().manual_seed(3)
     images = []
     for number, role in enumerate(roles):
-        mean = torch.randn(4, size, size, generator=stream)
+        width, height = sizes[number % len(sizes)]
+        mean = torch.randn(4, height, width, generator=stream)
         moments = {"mean": mean, "std": torch.full_like(mean, 0.1)}
         tokens = torch.randn(77, CONTEXT, generator=stream)
         text = {"tokens": tokens, "pooled": torch.randn(POOLED, generator=stream)}
@@ -73,7 +84,7 @@ def encode_pictures(
                 repeats=1,
                 moments=write_file(folder, "moments", moments),
                 texts=(write_file(folder, "text", text),),
-                time_ids=(8 * size, 8 * size, 0, 0, 8 * size, 8 * size),
+                time_ids=(8 * height, 8 * width, 0, 0, 8 * height, 8 * width),
             )
         )
     empty = {
@@ -123,7 +134,7 @@ def make_project(
     prepare: dict[str, Any] | None = None,
     encode: dict[str, Any] | None = None,
 ) -> Path:
-    """A project folder as the stages before training leave it."""
+    """A project folder as the stages before training leave it, with buckets in mixed shapes."""
     chosen = {"repeats": 3, "batch_size": 1, "gradient_accumulation": 2, "learning_rate": 1e-2}
     sections = {
         "base": Base(model="pocket"),
@@ -142,7 +153,8 @@ def make_project(
     (root / "params.yaml").write_text(
         json.dumps({"recipe": "tiny", "data": "data/x", "runtime": chosen_runtime}), "utf-8"
     )
-    encode_pictures(root / "build" / "encoded", roles or ["train"] * 4)
+    sizes = MIXED if (prepare or {}).get("buckets") else ((8, 8),)
+    encode_pictures(root / "build" / "encoded", roles or ["train"] * 4, sizes)
     _encode_looks(root / "build" / "encoded", sections["dataset"])
     return root
 

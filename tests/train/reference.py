@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -26,21 +25,20 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
     adapted.inject(Lora(rank=2, alpha=2), train.seed)
     weights = list(adapted.parameters().values())
     optimizer = _optimizer(weights, train)
-    window = train.batch_size * train.gradient_accumulation
-    schedule = get_scheduler(
-        train.scheduler, optimizer, train.warmup_steps, math.ceil(samples / window)
-    )
     looks = [image for image in index.images for _ in range(train.repeats)]
+    seen = []
+    for k in range(samples):
+        order = draws.permutation(len(looks), train.seed, "order", k // len(looks))
+        seen.append(looks[order[k % len(looks)]])
+    windows = _windows([image.size for image in seen], train)
+    schedule = get_scheduler(train.scheduler, optimizer, train.warmup_steps, len(windows))
     losses = []
-    for start in range(0, samples, window):
-        positions = range(start, min(start + window, samples))
+    for positions in windows:
         optimizer.zero_grad()
         mean = torch.zeros(())
         for k in positions:
-            epoch = k // len(looks)
-            order = draws.permutation(len(looks), train.seed, "order", epoch)
-            image = looks[order[k % len(looks)]]
-            mean = mean + _loss(unet, folder, image, index, train, (epoch, k)) / len(positions)
+            place = (k // len(looks), k)
+            mean = mean + _loss(unet, folder, seen[k], index, train, place) / len(positions)
         mean.backward()
         losses.append(float(mean.detach()))
         norm = torch.stack([w.grad.norm() for w in weights]).norm()
@@ -50,6 +48,20 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
         optimizer.step()
         schedule.step()
     return adapted.tensors(2), losses
+
+
+def _windows(shapes: list[tuple[int, int]], train: Train) -> list[list[int]]:
+    """The samples of each optimizer step, where a batch holds one shape."""
+    batches, waiting = [], {shape: [] for shape in sorted(set(shapes))}
+    for k, shape in enumerate(shapes):
+        waiting[shape].append(k)
+        if len(waiting[shape]) == train.batch_size:
+            batches.append(waiting[shape])
+            waiting[shape] = []
+    batches += [left for left in waiting.values() if left]
+    n = train.gradient_accumulation
+    windows = (batches[start : start + n] for start in range(0, len(batches), n))
+    return [[k for batch in window for k in batch] for window in windows]
 
 
 def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917

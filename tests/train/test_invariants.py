@@ -91,6 +91,11 @@ FEATURES = (
         },
         off={"dataset": {"masks": "none", "flip": False}},
     ),
+    Feature(
+        "buckets",  # 10, 10 and 5 samples by shape: one short batch, and one step that holds one
+        on={"prepare": {"buckets": True}},
+        off={"prepare": {"buckets": False}},
+    ),
 )
 
 each_feature = pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)

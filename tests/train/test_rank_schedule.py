@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from lora_recipes.train.data.rank_schedule import RankSchedule
@@ -10,6 +12,13 @@ from lora_recipes.train.data.stream import Stream
 
 def stream(batches: int, accumulation: int) -> Stream:
     return Stream((1,) * batches, batches, 1, accumulation, 0)
+
+
+def of_two_shapes(batches: int, accumulation: int) -> Stream:
+    """Batches of two, and a short one of each shape at the end."""
+    full = batches - 2
+    repeats = (2 * (full // 2) + 1, 2 * (full - full // 2) + 1)
+    return Stream(repeats, sum(repeats), 2, accumulation, 0, ((64, 96), (96, 64)))
 
 
 SHARED = [
@@ -21,11 +30,14 @@ SHARED = [
 ]
 
 
+@pytest.mark.parametrize("make", [stream, of_two_shapes])
 @pytest.mark.parametrize(("batches", "accumulation", "processes"), SHARED)
 def test_the_rounds_of_all_processes_are_the_stream(
-    batches: int, accumulation: int, processes: int
+    batches: int, accumulation: int, processes: int, make: Callable[[int, int], Stream]
 ):
-    shared = stream(batches, accumulation)
+    batches = max(batches, 3)
+    shared = make(batches, accumulation)
+    assert shared.batches == batches
     ranks = [RankSchedule(shared, processes, rank) for rank in range(processes)]
     first = ranks[0]
     columns = [list(rank.numbers()) for rank in ranks]

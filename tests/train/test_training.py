@@ -78,6 +78,18 @@ def test_training_equals_a_plain_loop(tmp_path: Path, settings: dict[str, Any], 
     assert same == does_nothing, "the setting did nothing, or something else than it says"
 
 
+@pytest.mark.parametrize(("batch", "accumulation"), [(2, 3), (3, 1)])
+def test_a_training_on_several_shapes_equals_the_plain_loop(
+    tmp_path: Path, batch: int, accumulation: int
+):
+    train = Train(**(PLAIN | {"batch_size": batch, "gradient_accumulation": accumulation}))
+    make_project(tmp_path, train.model_dump(), prepare={"buckets": True})
+    run_stage(tmp_path)
+    expected, expected_curve = plain_loop(tmp_path, train, 20)
+    assert losses(tmp_path) == pytest.approx(expected_curve, abs=1e-5)
+    assert_close(read_tensors(tmp_path / "out" / "adapter.safetensors"), expected)
+
+
 def test_a_base_that_predicts_v_is_trained_on_v(tmp_path: Path, plain):
     found, curve = trained(tmp_path, {}, prediction="v_prediction")
     expected, expected_curve = plain_loop(tmp_path, Train(**PLAIN), 20)

@@ -1,0 +1,71 @@
+"""Which size a picture is trained at: one for all, or that of the bucket which keeps most of it.
+
+Whole numbers and fractions of them throughout, so that every machine chooses alike. The table is
+that of kohya-ss/sd-scripts. Its choice goes by the difference of width / height, by which a photo
+and the same photo turned by 90° can end in two shapes; here the one counts of which the most of
+the picture is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import lru_cache
+
+from lora_recipes.dataset.geometry import is_smaller
+from lora_recipes.recipe.bucket_limits import SMALLEST, BucketLimits, bucket_limits
+from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.size import Size, size_of
+
+
+def target_of(size: Size, prepare: Prepare) -> Size:
+    """The size that a picture of this size is trained at.
+
+    Without `prepare.upscale`, a picture that is smaller than its bucket gets what it has of it, in
+    whole steps, but no side below `SMALLEST`: one that is smaller still would be enlarged.
+
+    Args:
+        size: of the upright original.
+    """
+    if not prepare.buckets:
+        return size_of(prepare.resolution)
+    limits = bucket_limits(prepare)
+    bucket = nearest(size, bucket_sizes(limits))
+    if prepare.upscale or not is_smaller(size, bucket):
+        return bucket
+    least = _steps(SMALLEST + limits.step - 1, limits.step)
+    width, height = (
+        min(side, max(least, _steps(has, limits.step)))
+        for side, has in zip(bucket, size, strict=True)
+    )
+    return width, height
+
+
+@lru_cache
+def bucket_sizes(limits: BucketLimits) -> tuple[Size, ...]:
+    """Every bucket, the narrowest first: the square, and with each side the longest other one.
+
+    Source: kohya-ss/sd-scripts, `make_bucket_resolutions`.
+    """
+    step, longest = limits.step, _steps(limits.high, limits.step)
+    found = {(limits.square, limits.square)}
+    for width in range(_steps(limits.low + step - 1, step), longest + 1, step):
+        height = min(longest, _steps(limits.area // width, step))
+        if height >= limits.low:
+            found |= {(width, height), (height, width)}
+    return tuple(sorted(found))
+
+
+def nearest(size: Size, buckets: Iterable[Size]) -> Size:
+    """The bucket that keeps the largest part of a picture; of equals the wider one."""
+
+    def kept(bucket: Size) -> tuple[Fraction, int]:
+        across, down = size[0] * bucket[1], size[1] * bucket[0]
+        return Fraction(min(across, down), max(across, down)), bucket[0]
+
+    return max(buckets, key=kept)
+
+
+def _steps(pixels: int, step: int) -> int:
+    """As many pixels as whole steps have of them."""
+    return pixels // step * step
