@@ -16,6 +16,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
+import lora_recipes.generate.try_sampler  # noqa: F401  (before `small_base`: it keeps what it imports)
 from lora_recipes.encode.store import EncodedIndex, Example, read_index, write_file, write_index
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
