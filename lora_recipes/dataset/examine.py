@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ def _examine_one(entry: DataFile) -> FileFacts | Unreadable:
                 "save it as a JPEG, which takes less, or move it out of the data folder",
             )
         data = entry.file.read_bytes()
-        return facts_of(data, entry.suffix, is_mask=entry.role == MASK)
+        return (facts_of_mask if entry.role == MASK else facts_of)(data, entry.suffix)
     except OSError as error:
         return _closed(error)
     except Unreadable as error:
@@ -188,18 +188,25 @@ def headers(folder: Path, images: list[DataFile]) -> tuple[dict[str, Size], list
     return sizes, _problems(folder, bad)
 
 
-def facts_of(data: bytes, suffix: str, *, is_mask: bool = False) -> FileFacts:
+def facts_of(data: bytes, suffix: str) -> FileFacts:
     """Look at a picture and describe it. A draft is enough: no pixel of it is trained on.
-
-    A mask is looked at whole: a draft could lose its only white pixels.
 
     Raises:
         Unreadable: it is none, or damaged, unsupported or too large.
     """
-    if is_mask:
-        picture = decode.decode_mask(data, suffix)
-    else:
-        picture = decode.decode(data, suffix, draft=DRAFT)
+    return _described(data, decode.decode(data, suffix, draft=DRAFT))
+
+
+def facts_of_mask(data: bytes, suffix: str) -> FileFacts:
+    """Look at a mask and describe it. Whole: a draft could lose its only white pixels.
+
+    Raises:
+        Unreadable: as `facts_of`.
+    """
+    return replace(_described(data, decode.decode_mask(data, suffix)), is_mask=True)
+
+
+def _described(data: bytes, picture: decode.Decoded) -> FileFacts:
     image = picture.image
     colours = image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     return FileFacts(
@@ -213,7 +220,6 @@ def facts_of(data: bytes, suffix: str, *, is_mask: bool = False) -> FileFacts:
         gradients=_gradients(image),
         notes=picture.notes,
         share=1.0 if picture.alpha is None else decode.share(picture.alpha),
-        is_mask=is_mask,
     )
 
 

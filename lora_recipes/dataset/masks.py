@@ -130,7 +130,8 @@ def tell_masks(found: Found, images: list[Image], dataset: Dataset, report: Repo
     """Say how many pictures have one, how much counts, and which are learned whole."""
     if dataset.masks == "none":
         return
-    report.say(f"masks: {in_words(images)}")
+    seen = "; what is transparent is seen all the same, as prepare.background"
+    report.say(f"masks: {in_words(images)}{seen if dataset.masks == ALPHA else ''}")
     whole = [image.path for image in images if image.role == TRAIN and not image.mask]
     if whole:
         without = f"{counted(len(whole), 'picture')} without a mask, learned whole"

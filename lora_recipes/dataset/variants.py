@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lora_recipes.dataset.captions import tidy
 from lora_recipes.dataset.roles import HELDOUT, TRAIN
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.caption import CaptionSettings
@@ -90,7 +91,7 @@ def around(caption: str, dataset: Dataset) -> str:
         fill(extra, dataset.trigger, dataset.class_word) if extra != "none" else ""
         for extra in (dataset.caption.prefix, dataset.caption.suffix)
     ]
-    return " ".join(" ".join([words[0], caption, words[1]]).split()) if any(words) else caption
+    return tidy(" ".join([words[0], caption, words[1]])) if any(words) else caption
 
 
 def _varied(
@@ -101,11 +102,10 @@ def _varied(
     def drawn(purpose: str, place: int) -> int:
         return counter(settings.seed, f"{purpose} of {caption}", number, place)
 
-    places = [
-        place
-        for place in range(len(loose))
-        if drawn("dropout", place) >= settings.tag_dropout * CERTAIN
-    ]
+    places = list(range(len(loose)))
+    if settings.tag_dropout > 0:
+        most = settings.tag_dropout * CERTAIN
+        places = [place for place in places if drawn("dropout", place) >= most]
     if settings.shuffle:
         places.sort(key=lambda place: drawn("order", place))
     return [loose[place] for place in places]

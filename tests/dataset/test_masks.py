@@ -112,6 +112,10 @@ def test_alpha_changes_no_pin_and_is_said(folder):
         ("", 1.0),
     ]
     assert report.warned == ["1 picture without a mask, learned whole: b.jpg"]
+    assert (
+        "masks: 1 of 2 pictures to train on; 50% of their area counts; what is transparent is seen "
+        "all the same, as prepare.background"
+    ) in report.said
 
 
 def test_a_changed_added_or_removed_mask_is_named_by_the_pin(folder):
@@ -195,6 +199,17 @@ def test_a_folder_of_masks_that_nobody_declared_is_not_trained_on(folder):
     assert error(folder, masks="cut").startswith("data/cut: dataset.masks = cut: there is no such")
     assert error(folder, masks="masks", heldout="masks").startswith(
         "dataset.heldout and dataset.masks are both masks\n"
+    )
+
+
+def test_masks_beside_their_pictures_are_not_trained_on(folder):
+    for name in ("a.jpg", "a-masklabel.png", "sub/b-masklabel.png"):
+        put(folder, name)
+    assert error(folder) == (
+        "data: 2 pictures would be trained on, whose names mean masks: a-masklabel.png, "
+        "sub/b-masklabel.png\n"
+        "  fix:     move each into data/masks under its picture's name, such as masks/a.png, and "
+        "set dataset.masks: masks"
     )
 
 

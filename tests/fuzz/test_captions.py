@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lora_recipes.dataset import variants
 from lora_recipes.dataset.captions import captions, tidy
 from lora_recipes.dataset.find import find
 from lora_recipes.errors import UserError
 from lora_recipes.printable import printable
+from lora_recipes.recipe.sections.caption import CaptionSettings
 from lora_recipes.recipe.sections.dataset import Dataset
 from tests.fuzz.hostile import as_json, damaged, texts, values
 from tests.fuzz.property import fuzz, outcome
@@ -27,6 +29,7 @@ PATHS = st.one_of(st.sampled_from((*PICTURES, "../a.png", "c.png", "./a.png", "/
 ROWS = st.one_of(
     st.fixed_dictionaries({"file_name": PATHS, "text": texts()}).map(as_json),
     st.fixed_dictionaries({"file_name": PATHS, "text": values()}).map(as_json),
+    st.fixed_dictionaries({"file_name": PATHS, "text": st.lists(texts(), max_size=3)}).map(as_json),
     st.just('{"file_name": "a.png", "text": "a red toy"}').flatmap(damaged),
     values().map(as_json),
     texts(),
@@ -54,6 +57,17 @@ DATASETS = st.builds(
     trigger=st.sampled_from(("none", "rex", "a\nb")),
     class_word=st.sampled_from(("none", "dog", "{trigger}")),
     template=st.one_of(st.just("a {trigger} {class_word}"), texts().filter(_is_allowed)),
+    caption=st.builds(
+        CaptionSettings,
+        lines=st.booleans(),
+        shuffle=st.booleans(),
+        tag_dropout=st.sampled_from((0.0, 0.5, 1.0)),
+        separator=st.sampled_from((",", "a", " ; ")),
+        keep_tokens=st.integers(0, 3),
+        keep_tokens_separator=st.sampled_from(("none", "|||", "o", ",")),
+        variants=st.integers(2, 4),
+        prefix=st.one_of(st.just("{trigger},"), texts().filter(_is_allowed)),
+    ),
 )
 
 
@@ -80,7 +94,7 @@ def test_every_picture_has_one_caption_or_a_named_problem(folder, files, tables,
         (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     result = outcome(lambda: _captions(folder, dataset), mebibytes=64)
     if result.value is not None:
-        _hold(files, tables, result.value)
+        _hold(files, tables, result.value, dataset)
 
 
 def _captions(folder: Path, dataset: Dataset):
@@ -90,18 +104,27 @@ def _captions(folder: Path, dataset: Dataset):
     return found
 
 
-def _hold(files, tables, found) -> None:
+def _hold(files, tables, found, dataset) -> None:
     assert sorted(found) == sorted(PICTURES)
     for caption in found.values():
-        assert "\0" not in caption.text
-        assert caption.text == unicodedata.normalize("NFC", " ".join(caption.text.split()))
-        caption.text.encode()
+        assert len(caption.texts) == 1 or "" not in caption.texts
+        for text in caption.texts:
+            assert "\0" not in text
+            assert text == unicodedata.normalize("NFC", " ".join(text.split()))
+            text.encode()
+        made = variants.texts(caption.texts, dataset, "train")
+        most = dataset.caption.variants if variants.varies(dataset.caption) else 1
+        assert len(made) in (1, most * len(caption.texts))
+        assert all(text == " ".join(text.split()) for text in made)
     for picture, text in (("a.png", "a.txt"), ("sub/c.png", "sub/c.txt")):
         if text in files:
+            whole = files[text].decode("utf-8-sig")
+            lines = whole.rstrip().split("\n") if dataset.caption.lines else [whole]
             assert found[picture].source == "file"
-            assert found[picture].text == tidy(files[text].decode("utf-8-sig"))
+            assert found[picture].texts == tuple(map(tidy, lines))
     rows = [json.loads(row) for row in tables.get("metadata.jsonl", ()) if row.strip()]
     own = {row["file_name"]: row["text"] for row in rows if row["file_name"] in PICTURES}
     for picture, text in own.items():
-        assert found[picture].text == tidy(text)
+        several = text if isinstance(text, list) else [text]
+        assert found[picture].texts == tuple(map(tidy, several))
         assert found[picture].source == "metadata"

@@ -86,6 +86,7 @@ def shuffle(project: Project) -> None:
 
 def shuffle_of_what_are_no_tags(project: Project) -> None:
     project.set("dataset.caption.shuffle", True)
+    project.set("dataset.caption.separator", "|")
 
 
 def caption_dropout(project: Project) -> None:

@@ -180,7 +180,8 @@ def test_the_fingerprint_reads_the_index_alone_and_another_picture_gives_another
 @pytest.mark.parametrize("kind", ["moments", "text"])
 def test_a_picture_or_text_that_was_damaged_or_edited_stops_the_training(tmp_path: Path, kind: str):
     make_project(tmp_path)
-    [*_, file] = sorted((tmp_path / "build" / "encoded" / kind).iterdir())
+    encoded = tmp_path / "build" / "encoded"
+    [file, *_] = [encoded / f for f in read_index(encoded).images[0].files if f.startswith(kind)]
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
