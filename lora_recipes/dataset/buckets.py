@@ -1,15 +1,14 @@
 """Which size a picture is trained at: one for all, or that of the bucket which keeps most of it.
 
-Whole numbers and fractions of them throughout, so that every machine chooses alike. The table is
-that of kohya-ss/sd-scripts. Its choice goes by the difference of width / height, by which a photo
-and the same photo turned by 90° can end in two shapes; here the one counts of which the most of
-the picture is left.
+Whole numbers throughout, ratios compared by cross-multiplication. The table is that of
+kohya-ss/sd-scripts. Its choice goes by the difference of width / height, by which a photo and the
+same photo turned by 90° can end in two shapes; here the bucket counts that most of the picture is
+left in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fractions import Fraction
+from collections.abc import Sequence
 from functools import lru_cache
 
 from lora_recipes.dataset.geometry import is_smaller
@@ -56,14 +55,19 @@ def bucket_sizes(limits: BucketLimits) -> tuple[Size, ...]:
     return tuple(sorted(found))
 
 
-def nearest(size: Size, buckets: Iterable[Size]) -> Size:
-    """The bucket that keeps the largest part of a picture; of equals the wider one."""
+def nearest(size: Size, buckets: Sequence[Size]) -> Size:
+    """The bucket that keeps the largest part of a picture; of equals the wider one.
 
-    def kept(bucket: Size) -> tuple[Fraction, int]:
+    With (width, height) = `size`, a bucket keeps low / high of it, where the two are the smaller
+    and the larger one of width · bucket's height and height · bucket's width.
+    """
+    found, best_low, best_high = buckets[0], 0, 1
+    for bucket in sorted(buckets):
         across, down = size[0] * bucket[1], size[1] * bucket[0]
-        return Fraction(min(across, down), max(across, down)), bucket[0]
-
-    return max(buckets, key=kept)
+        low, high = (across, down) if across < down else (down, across)
+        if low * best_high >= best_low * high:
+            found, best_low, best_high = bucket, low, high
+    return found
 
 
 def _steps(pixels: int, step: int) -> int:

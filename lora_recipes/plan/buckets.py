@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lora_recipes.dataset.buckets import target_of
 from lora_recipes.dataset.geometry import cut_off
@@ -27,7 +28,7 @@ class Shapes:
     repeats: Sequence[int]
     """How often each is repeated by its own folder."""
 
-    @property
+    @cached_property
     def targets(self) -> list[Size]:
         """The size that each is trained at; empty where that is not known."""
         return [target_of(size, self.prepare) for size in self.sizes.values()]
