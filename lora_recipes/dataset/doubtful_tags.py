@@ -32,15 +32,20 @@ def tell_doubtful_tags(
             "dataset.caption.keep_tokens counts for all of them"
         )
     if not any(separator in caption for _, caption in captions):
+        so = "is left out whole or not at all" if settings.tag_dropout > 0 else "never changes"
         report.warn(
             f"dataset.caption.separator = {brief(separator)} stands in no caption: each is one "
-            "tag, and none changes; write tags, or set dataset.caption.shuffle to false"
+            f"tag, and {so}; write tags, or take dataset.caption.shuffle and tag_dropout out"
         )
         return
     fewest = 2 if settings.tag_dropout == 0 else 1
     fixed = [path for path, caption in captions if len(tags_of(caption, settings).loose) < fewest]
     if fixed:
+        few = "two tags" if fewest > 1 else "one tag"
+        kept = f"dataset.caption.keep_tokens = {settings.keep_tokens}"
+        if mark != "none":
+            kept += f", or {brief(mark)}"
         report.warn(
-            f"dataset.caption.keep_tokens = {settings.keep_tokens} leaves no tags to vary in the "
-            f"captions of {named(dict.fromkeys(fixed))}: they stay as written"
+            f"captions with fewer than {few} behind those that are kept ({kept}): "
+            f"{named(dict.fromkeys(fixed))}; they stay as written"
         )

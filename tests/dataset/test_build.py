@@ -166,8 +166,8 @@ def test_the_manifest_holds_what_the_recipe_makes_of_captions(folder):
     assert len(own.texts) == 8
     assert set(own.texts) == {"zwk, red, blue", "zwk, blue, red"}
     assert report.warned == [
-        "dataset.caption.keep_tokens = 1 leaves no tags to vary in the captions of c.png: they "
-        "stay as written"
+        "captions with fewer than two tags behind those that are kept (dataset.caption.keep_tokens "
+        "= 1): c.png; they stay as written"
     ]
     assert report.said[-1].endswith("beside the pictures; dataset.caption makes 4 texts of them")
     lines, _ = look(folder, heldout="held", caption={"lines": True})
@@ -179,8 +179,13 @@ def test_the_manifest_holds_what_the_recipe_makes_of_captions(folder):
     [
         (
             {"shuffle": True, "separator": ";"},
-            "dataset.caption.separator = ; stands in no caption: each is one tag, and none "
-            "changes; write tags, or set dataset.caption.shuffle to false",
+            "dataset.caption.separator = ; stands in no caption: each is one tag, and never "
+            "changes; write tags, or take dataset.caption.shuffle and tag_dropout out",
+        ),
+        (
+            {"tag_dropout": 0.1, "separator": ";"},
+            "dataset.caption.separator = ; stands in no caption: each is one tag, and is left out "
+            "whole or not at all; write tags, or take dataset.caption.shuffle and tag_dropout out",
         ),
         (
             {"shuffle": True, "keep_tokens_separator": "|||"},
@@ -189,8 +194,8 @@ def test_the_manifest_holds_what_the_recipe_makes_of_captions(folder):
         ),
         (
             {"tag_dropout": 0.1, "keep_tokens": 3},
-            "dataset.caption.keep_tokens = 3 leaves no tags to vary in the captions of a.png: "
-            "they stay as written",
+            "captions with fewer than one tag behind those that are kept "
+            "(dataset.caption.keep_tokens = 3): a.png; they stay as written",
         ),
     ],
 )
