@@ -166,7 +166,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
-        *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
+        *make_plan(resolved, data.repeats, root, given=data.kept, sure=data.sure).rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
     if problems := [*(fetch.problems if fetch else []), *data.problems]:

@@ -38,6 +38,7 @@ def build(  # noqa: PLR0917
     steps: int,
     step: int | None = None,
     prediction: str = "epsilon",
+    regularization: int = 0,
 ) -> dict[str, str]:
     """The header's fields, but for those that the tensors give (`of_shapes`, the data's hash).
 
@@ -49,9 +50,10 @@ def build(  # noqa: PLR0917
         steps: optimizer steps of the whole training.
         step: the steps behind a snapshot; None for the adapter at the end.
         prediction: `epsilon` or `v_prediction`, what the base predicts.
+        regularization: how many regularization images were trained on, counted likewise.
     """
     trained = {name: sections[name] for name in TRAINED_SECTIONS}
-    recipe = present(trained)
+    recipe = _said(present(trained))
     fields = {f"lora_recipes.{name}": canonical_json(values) for name, values in recipe.items()}
     fields |= {
         "lora_recipes.base_identity": base_identity,
@@ -62,6 +64,7 @@ def build(  # noqa: PLR0917
     if step is not None:
         fields["lora_recipes.step"] = str(step)
     fields |= _kohya(sections, images, steps, steps if step is None else step)
+    fields["ss_num_reg_images"] = str(regularization)
     fields |= _modelspec(sections, prediction)
     return dict(sorted(fields.items()))
 
@@ -76,7 +79,12 @@ def recipe_hash(
         base_identity: `sha256:…` of the base model.
         manifest: `sha256:…` of the training data.
     """
-    return digest({**recipe, "base_identity": base_identity, "manifest": manifest})
+    return digest({**_said(recipe), "base_identity": base_identity, "manifest": manifest})
+
+
+def _said(recipe: Mapping[str, Mapping[str, object]]) -> dict[str, Mapping[str, object]]:
+    """Without sections none of whose keys is there."""
+    return {name: values for name, values in recipe.items() if values}
 
 
 def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -107,7 +115,6 @@ def _kohya(sections: Mapping[str, Section], images: int, steps: int, step: int) 
         "ss_max_train_steps": steps,
         "ss_mixed_precision": "no" if compute.precision == "fp32" else compute.precision,
         "ss_network_module": "networks.lora",
-        "ss_num_reg_images": 0,
         "ss_num_train_images": images * train.repeats,
         "ss_steps": step,
         "ss_total_batch_size": train.batch_size * train.gradient_accumulation,

@@ -7,10 +7,11 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.place import folder_problems, shown
-from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, REGULARIZATION, TRAIN
 from lora_recipes.dataset.suffixes import SUFFIXES
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
@@ -51,7 +52,7 @@ class DataFile:
     """Where it lies on this disk."""
 
     role: str = TRAIN
-    """`train`, `heldout` or `control`."""
+    """`train`, `heldout`, `control` or `regularization`."""
 
     @property
     def stem(self) -> str:
@@ -116,11 +117,21 @@ def named(paths: Iterable[str], separator: str = ", ") -> Wording:
     return first_few([line(path) for path in paths], NAMED, separator)
 
 
+def sub_folders(dataset: Dataset) -> dict[str, str]:
+    """The declared sub-folder of each role that has one, by role."""
+    declared = {
+        HELDOUT: dataset.heldout,
+        CONTROL: dataset.control,
+        REGULARIZATION: dataset.regularization,
+    }
+    return {role: name for role, name in declared.items() if name != "none"}
+
+
 def role_of(path: str, dataset: Dataset) -> str:
     """The role that a file's top folder gives it."""
     top = path.partition("/")[0] if "/" in path else ""
-    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
-        if name != "none" and top == unicodedata.normalize("NFC", name):
+    for role, name in sub_folders(dataset).items():
+        if top == unicodedata.normalize("NFC", name):
             return role
     return TRAIN
 
@@ -136,14 +147,14 @@ def _kind(found: Found, entry: DataFile) -> list[DataFile]:
 
 
 def _role_problems(dataset: Dataset) -> list[Problem]:
-    if dataset.heldout != "none" and dataset.heldout == dataset.control:
-        return [
-            Problem(
-                what=f"dataset.heldout and dataset.control are both {dataset.control}",
-                fix="give each its own sub-folder, or set one to none",
-            )
-        ]
-    return []
+    return [
+        Problem(
+            what=f"dataset.{one} and dataset.{other} are both {folder}",
+            fix="give each its own sub-folder, or set one to none",
+        )
+        for (one, folder), (other, same) in combinations(sub_folders(dataset).items(), 2)
+        if folder == same
+    ]
 
 
 def _entries(folder: Path, dataset: Dataset) -> tuple[list[DataFile], list[Problem]]:
@@ -182,7 +193,7 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
     roles = {entry.role for entry in found.images}
     problems = []
     if TRAIN not in roles:
-        beside = " beside the held-out ones" if roles else ""
+        beside = " beside the held-out ones" if HELDOUT in roles else ""
         problems.append(
             Problem(
                 where=shown(folder),
@@ -191,8 +202,8 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
                 fix="put your pictures there, or name their folder as `data:` in params.yaml",
             )
         )
-    for role, name in ((HELDOUT, dataset.heldout), (CONTROL, dataset.control)):
-        if name != "none" and role not in roles:
+    for role, name in sub_folders(dataset).items():
+        if role not in roles:
             what = "holds no pictures" if (folder / name).is_dir() else "there is no such folder"
             problems.append(
                 Problem(

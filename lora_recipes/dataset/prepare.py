@@ -35,6 +35,7 @@ from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
+from lora_recipes.pipeline import PRIOR
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.reporting import Reporter
@@ -50,6 +51,8 @@ def prepare(
     settings: Prepare,
     out: Path,
     report: Reporter,
+    *,
+    prior: Path | None = None,
 ) -> None:
     """Write every picture at the training size, and `index.json`.
 
@@ -60,6 +63,8 @@ def prepare(
         folder: the data folder.
         pictures: what the dataset stage found there; each file is hashed again while it is read.
         out: `build/images`.
+        report: is told the progress.
+        prior: `build/prior`, the listed pictures that the base generated.
 
     Raises:
         UserError: pictures that are too small or of another shape (all named), or files that are
@@ -68,7 +73,7 @@ def prepare(
     sizes = {picture.path: (picture.width, picture.height) for picture in pictures}
     if problems := size_problems(sizes, settings, report):
         raise UserError(problems)
-    files = _locate(folder, pictures)
+    files = _locate(folder, pictures, prior)
     tasks = [(picture, files[picture.path]) for picture in pictures]
     processes = worth_having([width * height for width, height in sizes.values()])
     with all_or_nothing(out):
@@ -178,12 +183,14 @@ def _area(size: Size) -> int:
     return size[0] * size[1]
 
 
-def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
+def _locate(folder: Path, pictures: Sequence[ListedPicture], prior: Path | None) -> dict[str, Path]:
     """The listed files on this disk, however it spells their accents."""
     problems = folder_problems(folder)
     if problems:
         raise UserError(problems)
     files = dict(walk(folder, shown(folder), problems))
+    if prior is not None:
+        files |= {f"{PRIOR}/{file.name}": file for file in prior.glob("*.png")}
     missing = [picture.path for picture in pictures if picture.path not in files]
     if missing and problems:
         raise UserError(problems)
@@ -198,7 +205,7 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
 
 def _pixels(folder: Path, file: Path, listed: ListedPicture, background: str) -> Pillow.Image:
     """Read one file once: its hash and its pixels are of the same bytes."""
-    where = f"{shown(folder)}/{listed.path}"
+    where = f"{shown(folder)}/{listed.path}" if folder in file.parents else shown(file)
     try:
         data = file.read_bytes()
         if sha256_bytes(data) != listed.sha256:

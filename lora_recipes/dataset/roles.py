@@ -9,6 +9,10 @@ HELDOUT = "heldout"
 CONTROL = "control"
 """Other things, never trained on: what is forgotten shows in them."""
 
+REGULARIZATION = "regularization"
+"""The class, or other things: trained on beside the subject, so that they stay what they were."""
+
+TRAINED = (TRAIN, REGULARIZATION)
 NEVER_TRAINED = (HELDOUT, CONTROL)
 
 

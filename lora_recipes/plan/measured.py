@@ -17,12 +17,14 @@ from typing import Any
 
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, read_bytes, write_text
-from lora_recipes.plan.work import Shape, shape_of
+from lora_recipes.plan.work import Shape, prior_batch, shape_of
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 
 TABLE = Path(__file__).parent / "speeds.json"
@@ -68,15 +70,18 @@ def own_runs(root: Path) -> list[Measured]:
 def _shape(run: dict[str, Any], root: Path) -> Shape:
     """What a run's record says of its steps."""
     settings = run["settings"]
+    dataset, prior = restored(Dataset, settings["dataset"]), settings.get("prior", {})
+    train = restored(Train, settings["train"])
     return shape_of(
         restored(Base, settings["base"]),
         restored(Prepare, settings["prepare"]),
         restored(Lora, settings["lora"]),
-        restored(Train, settings["train"]),
+        train,
         restored(Compute, settings["compute"]),
         run["device_name"],
         root,
         int(run["processes"]),
+        prior_batch(dataset, restored(Prior, prior), train),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lora_recipes.plan.shapes import POCKET
+from lora_recipes.plan.work import prior_batch
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.size import size_of
 
@@ -87,7 +88,8 @@ def _activations(recipe: Recipe, bytes_each: int) -> int:
     """They grow with the area, the batch and the size of a number."""
     area = math.prod(size_of(recipe.prepare.resolution))
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
-    return int(one * area / 1024**2 * recipe.train.batch_size * bytes_each / 2)
+    batch = max(recipe.train.batch_size, prior_batch(recipe.dataset, recipe.prior, recipe.train))
+    return int(one * area / 1024**2 * batch * bytes_each / 2)
 
 
 def _optimizer(recipe: Recipe, weights: int) -> int:

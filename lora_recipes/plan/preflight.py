@@ -13,6 +13,7 @@ from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.pin import check_pin, facts_file, look
 from lora_recipes.dataset.prepare import size_problems
+from lora_recipes.dataset.roles import REGULARIZATION
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
 from lora_recipes.recipe.data_folder import data_folder
@@ -42,6 +43,9 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
+    kept: int = 0
+    """How many regularization pictures lie in the data folder."""
+
     sure: bool = True
     """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
 
@@ -55,6 +59,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     if problem := missing_folder(root):
         return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
+    kept = len(repeats_by_name(folder, dataset, REGULARIZATION) or [])
     report = Quiet()
     problems: list[Problem] = []
     glanced = False
@@ -69,7 +74,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
             problems += _problems(root, folder, dataset, prepare, report)
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
+    return Preflight(repeats, report.warned, problems, kept, sure=not (glanced or problems))
 
 
 def full_check(

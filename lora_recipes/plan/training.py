@@ -10,12 +10,13 @@ from pathlib import Path
 from lora_recipes.errors import Place, UserError
 from lora_recipes.machine import Device, device_of
 from lora_recipes.pipeline import PARAMS
+from lora_recipes.plan import prior
 from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.speed import counted as counted_time
-from lora_recipes.plan.work import shape_of
+from lora_recipes.plan.work import Shape, prior_batch, shape_of
 from lora_recipes.recipe.counts import Counts, count, window
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import Resolved
@@ -72,6 +73,9 @@ class Plan:
     duration: Duration | None
     """None where the length or the device's speed is not known."""
 
+    regularization: tuple[tuple[str, str], ...] = ()
+    """What there is to say of regularization pictures, by name."""
+
     sure: bool = True
     """Whether the pictures are known to be those that will be trained on."""
 
@@ -83,6 +87,7 @@ class Plan:
         mib = self.file_bytes / 2**20
         rows = [
             *_length_rows(self.length, self.train, self.sure),
+            *self.regularization,
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
@@ -108,6 +113,7 @@ def make_plan(
     root: Path = Path(),
     *,
     device: Device | None = None,
+    given: int = 0,
     sure: bool = True,
 ) -> Plan:
     """Count what a training will take.
@@ -118,6 +124,7 @@ def make_plan(
             mostly 1; None where the data folder is not here.
         root: the project's folder, to look into a local base model's config and at earlier runs.
         device: what it would run on; by default what is found on this machine.
+        given: regularization pictures in the data folder.
         sure: whether all pictures were looked at, and none is refused.
 
     Raises:
@@ -132,6 +139,9 @@ def make_plan(
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
     length = _length(repeats, recipe.train)
+    shape = _shape(resolved, device, root)
+    known = _duration(shape, length, device, root)
+    steps, batches = (length.counts.steps, length.counts.batches) if length else (0, None)
     return Plan(
         train=recipe.train,
         length=length,
@@ -140,7 +150,8 @@ def make_plan(
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
         memory=estimate(recipe, weights),
         device=device,
-        duration=_duration(resolved, length, device, root),
+        duration=known,
+        regularization=tuple(prior.rows(recipe, given, batches, steps, shape, known)),
         sure=sure,
     )
 
@@ -151,13 +162,9 @@ def _editable(where: Callable[[str], Place], key: str) -> Place:
     return next((place for place in places if place.file == PARAMS), Place(PARAMS))
 
 
-def _duration(
-    resolved: Resolved, length: Length | None, device: Device, root: Path
-) -> Duration | None:
-    if length is None:
-        return None
+def _shape(resolved: Resolved, device: Device, root: Path) -> Shape:
     recipe, runtime = resolved.recipe, resolved.params.runtime
-    shape = shape_of(
+    return shape_of(
         recipe.base,
         recipe.prepare,
         recipe.lora,
@@ -166,7 +173,13 @@ def _duration(
         device.name,
         root,
         runtime.processes * runtime.nodes,
+        prior_batch(recipe.dataset, recipe.prior, recipe.train),
     )
+
+
+def _duration(shape: Shape, length: Length | None, device: Device, root: Path) -> Duration | None:
+    if length is None:
+        return None
     steps = length.counts.steps
     known = duration(shape, steps, [*own_runs(root), *table()])
     return known or counted_time(shape, steps, device)

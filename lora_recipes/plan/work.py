@@ -9,8 +9,10 @@ from pathlib import Path
 from lora_recipes.plan.shapes import unet_config
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Checkpointing, Compute
+from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.size import size_of
 
@@ -31,7 +33,16 @@ STEP = {
 """Forward, back and the adapter, in forward passes: without a rank, and for each unit of it. By
 `lora.targets` and gradient checkpointing. Counted from SDXL's config; for rank 8 to 128."""
 
-SIZES = ("pixels", "batch", "accumulation", "rank", "targets", "checkpointing", "optimizer")
+SIZES = (
+    "pixels",
+    "batch",
+    "prior",
+    "accumulation",
+    "rank",
+    "targets",
+    "checkpointing",
+    "optimizer",
+)
 """What may differ between two shapes whose times tell something about one another."""
 
 
@@ -56,18 +67,32 @@ class Shape:
     deterministic: bool
     optimizer: str
     adapter_precision: str = "fp32"
+    prior: int = 0
+    """Samples of the regularization batch beside each batch; 0 without any."""
 
     @property
     def work(self) -> float:
         """TFLOP of one optimizer step, if it is SDXL's UNet; else good for ratios only."""
-        area = self.pixels / 1024**2
-        forward = FORWARD[0] * area + FORWARD[1] * area**2
         once, each_rank = STEP[self.targets, self.checkpointing]
-        return forward * (once + each_rank * self.rank) * self.batch * self.accumulation
+        samples = (self.batch + self.prior) * self.accumulation
+        return forward(self.pixels) * (once + each_rank * self.rank) * samples
 
     def comparable(self, other: Shape) -> bool:
         """Whether the other's time tells something about this one's: all but the sizes agree."""
         return self == replace(other, **{size: getattr(self, size) for size in SIZES})
+
+
+def forward(pixels: int) -> float:
+    """TFLOP of SDXL's UNet for one picture of so many pixels."""
+    area = pixels / 1024**2
+    return FORWARD[0] * area + FORWARD[1] * area**2
+
+
+def prior_batch(dataset: Dataset, prior: Prior, train: Train) -> int:
+    """Samples of the regularization batch beside each batch; 0 where none are trained on."""
+    if not train.prior_loss_weight or (dataset.regularization == "none" and not prior.images):
+        return 0
+    return train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
 
 
 def shape_of(  # noqa: PLR0917
@@ -79,12 +104,15 @@ def shape_of(  # noqa: PLR0917
     device: str,
     root: Path,
     processes: int = 1,
+    prior: int = 0,
 ) -> Shape:
     """The shape of a recipe's steps.
 
     Args:
         device: the model, as `Device.name` has it.
         root: the project's folder, to look into a local base model's config.
+        processes: that train together.
+        prior: samples of the regularization batch beside each batch.
     """
     config = unet_config(base.model, root)
     return Shape(
@@ -104,6 +132,7 @@ def shape_of(  # noqa: PLR0917
         deterministic=compute.deterministic,
         optimizer=train.optimizer,
         adapter_precision=compute.adapter_precision,
+        prior=prior,
     )
 
 

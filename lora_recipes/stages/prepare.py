@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lora_recipes.dataset.manifest import read_pictures
 from lora_recipes.dataset.prepare import prepare
-from lora_recipes.pipeline import IMAGES, PICTURES
+from lora_recipes.pipeline import IMAGES, PICTURES, PRIOR
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.prepare import Prepare
@@ -22,5 +22,5 @@ def run(root: Path, report: Reporter) -> None:
     """
     pictures = read_pictures(root / PICTURES)
     settings = read_section(root, "prepare", Prepare)
-    prepare(data_folder(root), pictures, settings, root / IMAGES, report)
+    prepare(data_folder(root), pictures, settings, root / IMAGES, report, prior=root / PRIOR)
     report.say(f"{len(pictures)} pictures in {IMAGES}")

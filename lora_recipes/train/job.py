@@ -15,7 +15,7 @@ from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.train.checkpoints import Checkpoints
 from lora_recipes.train.data.batches import Pictures
-from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.prior_stream import AnyStream
 from lora_recipes.train.distributed.ranks import World
 from lora_recipes.train.module import Denoiser
 from lora_recipes.train.objective import Objective
@@ -33,7 +33,7 @@ class Job:
     """Its parts that have an adapter."""
     objective: Objective
     pictures: Pictures
-    stream: Stream
+    stream: AnyStream
     train: Train
     runtime: Runtime
     adapter_dtype: torch.dtype
@@ -58,7 +58,9 @@ class Outcome:
     """What a training leaves behind, besides the adapter in the denoiser."""
 
     losses: list[float]
-    """The mean loss of each optimizer step."""
+    """The mean loss of each optimizer step; of the subject's pictures, where there are others."""
+    prior_losses: list[float]
+    """That of each step's regularization pictures, as if they counted once; empty without any."""
     skipped: int
     """Steps whose gradients overflowed in fp16; 0 in other precisions."""
     resumed_at: int

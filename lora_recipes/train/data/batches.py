@@ -19,8 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from lora_recipes.encode.store import Example, file_size, load_moments, load_text
 from lora_recipes.errors import UserError
 from lora_recipes.stopping import WISHES
+from lora_recipes.train.data.prior_stream import AnyStream
 from lora_recipes.train.data.rank_schedule import RankSchedule
-from lora_recipes.train.data.stream import Stream, TrainingSample
+from lora_recipes.train.data.stream import TrainingSample
 from lora_recipes.train.data.transfer import send
 
 KEPT_IN_MEMORY = 2**30
@@ -114,7 +115,7 @@ class Pictures:
 class StreamBatches(Dataset[Batch | UserError]):
     """The stream's batches by number. Nothing here draws, so workers cannot change a byte."""
 
-    def __init__(self, pictures: Pictures, stream: Stream) -> None:
+    def __init__(self, pictures: Pictures, stream: AnyStream) -> None:
         self.pictures = pictures
         self.stream = stream
 

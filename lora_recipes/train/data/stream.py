@@ -44,6 +44,8 @@ class Stream:
     accumulation: int
     """Batches of one optimizer step."""
     seed: int
+    purpose: str = "order"
+    """Of the draws that make the order."""
 
     @classmethod
     def of(cls, repeats: Sequence[int], train: Train) -> Stream:
@@ -88,7 +90,10 @@ class Stream:
     def sample(self, index: int) -> TrainingSample:
         """The sample at a place of the stream."""
         epoch, place = divmod(index, self.epoch_length)
-        return TrainingSample(epoch, index, _order(self.repeats, self.seed, epoch)[place])
+        return TrainingSample(epoch, index, self._order(epoch)[place])
+
+    def _order(self, epoch: int) -> list[int]:
+        return _order(self.repeats, self.seed, self.purpose, epoch)
 
     def batch(self, number: int) -> list[TrainingSample]:
         """The samples of a batch."""
@@ -124,7 +129,7 @@ class Stream:
         return size * self.accumulation / held
 
 
-@lru_cache(maxsize=2)
-def _order(repeats: Sequence[int], seed: int, epoch: int) -> list[int]:
+@lru_cache(maxsize=4)  # two epochs, of the subject and of regularization pictures
+def _order(repeats: Sequence[int], seed: int, purpose: str, epoch: int) -> list[int]:
     images = [image for image, count in enumerate(repeats) for _ in range(count)]
-    return [images[place] for place in draws.permutation(len(images), seed, "order", epoch)]
+    return [images[place] for place in draws.permutation(len(images), seed, purpose, epoch)]
