@@ -19,12 +19,14 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 
 DEFAULTS = {
     "base": Base(),
     "dataset": Dataset(),
     "prepare": Prepare(),
+    "prior": Prior(),
     "encode": Encode(),
     "lora": Lora(),
     "train": Train(),
@@ -48,7 +50,7 @@ def test_every_section_is_there_whole_and_reads_back_as_it_was():
     header = fields(lora=Lora(rank=7, alpha=3.5))
 
     for name in SECTIONS:
-        kept = restored(type(DEFAULTS[name]), json.loads(header[f"lora_recipes.{name}"]))
+        kept = restored(type(DEFAULTS[name]), json.loads(header.get(f"lora_recipes.{name}", "{}")))
         assert kept == (Lora(rank=7, alpha=3.5) if name == "lora" else DEFAULTS[name])
 
 

@@ -37,6 +37,7 @@ def test_dataset_and_prepare_write_the_manifest_and_the_pictures(root):
         "images/sub/b.jpg.png",
         "manifest.json",
         "pictures.json",
+        "prior/index.json",
     ]
     index = json.loads((root / "build" / "images" / "index.json").read_text())
     manifest = read(root / "build" / "manifest.json")

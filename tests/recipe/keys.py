@@ -20,7 +20,11 @@ OFF = {
     "dataset.class_word": "none",
     "dataset.heldout": "none",
     "dataset.control": "none",
+    "dataset.regularization": "none",
+    "prior.images": 0,
     "prepare.upscale": False,
+    "train.prior_loss_weight": 1.0,
+    "train.prior_batch_size": "auto",
     "train.warmup_steps": 0,
     "train.weight_decay": 0.0,
     "train.max_grad_norm": 0.0,
@@ -42,6 +46,7 @@ HEADER = {
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
+    "train.prior_loss_weight": ("ss_prior_loss_weight",),
     "train.learning_rate": ("ss_learning_rate", "ss_unet_lr"),
     "train.scheduler": ("ss_lr_scheduler",),
     "train.warmup_steps": ("ss_lr_warmup_steps",),
@@ -95,6 +100,13 @@ ADAMW = {"train.optimizer": "adamw"}
 CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
 LORA = {"lora.rank": 2, "lora.alpha": 2}
 SMALL = CPU | LORA
+KEEPING = SMALL | {"dataset.regularization": "reg"}
+GENERATING = WORDS | {
+    "prior.images": 2,
+    "prior.steps": 1,
+    "prior.guidance": 1.0,
+    "prior.size": [64, 64],
+}
 
 
 def row(key: str, value: Any, look: str, what: str = "", /, **more: Any) -> Row:
@@ -119,6 +131,13 @@ ROWS = [
     row("dataset.template", "{trigger}!", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.heldout", "held", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.regularization", "rest", "pictured", "manifest.json", beside=SQUARES),
+    row("prior.images", 3, "generated", "index.json", beside=GENERATING),
+    row("prior.prompts", ["a {word}"], "generated", "index.json", beside=GENERATING),
+    row("prior.steps", 2, "generated", "0000.png", beside=GENERATING),
+    row("prior.guidance", 2.0, "generated", "0000.png", beside=GENERATING),
+    row("prior.seed", 1, "generated", "0000.png", beside=GENERATING),
+    row("prior.size", [72, 64], "generated", "0000.png", beside=GENERATING),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.crop", "random", "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.upscale", True, "pictured", beside=SQUARES | {"prepare.resolution": 128},
@@ -136,6 +155,8 @@ ROWS = [
         beside=SMALL | {"train.epochs": "auto", "train.steps": 1}),
     row("train.batch_size", 2, "trained", "weights", beside=SMALL),
     row("train.gradient_accumulation", 2, "trained", "weights", beside=SMALL),
+    row("train.prior_loss_weight", 0.5, "trained", "weights", beside=KEEPING),
+    row("train.prior_batch_size", 2, "trained", "weights", beside=KEEPING),
     row("train.learning_rate", 0.02, "stepped"),
     row("train.scheduler", "linear", "stepped"),
     row("train.warmup_steps", 3, "stepped", beside={"train.scheduler": "linear"}),

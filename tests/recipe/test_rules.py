@@ -235,6 +235,37 @@ BROKEN = [
         "put pictures of other things into a folder of their own, or write none",
     ),
     (
+        "regularization-lies-apart",
+        "dataset: {regularization: extra, control: extra}",
+        "dataset.regularization = extra beside dataset.control = extra",
+        "another folder than dataset.control, whose pictures are never trained on",
+        "put regularization pictures into a folder of their own, or write none",
+    ),
+    (
+        "prior-prompts-use-known-words",
+        "prior: {images: 24, prompts: [a star, 'a {trigger} {class_word}']}",
+        "prior.prompts[1] = a {trigger} {class_word}",
+        "{class_word} and {word}",
+        "take out {trigger}",
+    ),
+    (
+        "prior-prompts-need-their-class-word",
+        "prior: {images: 24}\ndataset: {class_word: null}",
+        "dataset.class_word = none beside prior.prompts with {class_word}, such as "
+        "`a photo of {class_word}`",
+        "what kind of thing your subject is, where prior.prompts hold {class_word}",
+        "write, for example, `class_word: dog` under dataset: in params.yaml, or give prompts "
+        "without {class_word} under prior: there",
+    ),
+    (
+        "prior-settings-belong-to-pictures",
+        "train: {prior_loss_weight: 0.5}",
+        "train.prior_loss_weight = 0.5 beside dataset.regularization = none and prior.images = 0",
+        "1.0, the default, without regularization pictures",
+        "set dataset.regularization to the sub-folder that holds some, or prior.images to a "
+        "number, or remove train.prior_loss_weight",
+    ),
+    (
         "seed-belongs-to-crop",
         "prepare: {seed: 3}",
         "prepare.seed = 3 beside prepare.crop = none",
@@ -258,6 +289,13 @@ BROKEN = [
 ]
 
 WARNED = [
+    (
+        "regularization-that-weighs-nothing",
+        "train: {prior_loss_weight: 0}\ndataset: {regularization: reg}",
+        "train.prior_loss_weight = 0.0",
+        "above 0 is advised: at 0, regularization pictures are not trained on",
+        "write 1, or take dataset.regularization and prior.images out",
+    ),
     (
         "constant-with-warmup-of-nothing",
         "train: {scheduler: constant_with_warmup}",

@@ -40,7 +40,9 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
             epoch = k // len(looks)
             order = draws.permutation(len(looks), train.seed, "order", epoch)
             image = looks[order[k % len(looks)]]
-            mean = mean + _loss(unet, folder, image, index, train, (epoch, k)) / len(positions)
+            mean = mean + sample_loss(unet, folder, image, index, train, (epoch, k)) / len(
+                positions
+            )
         mean.backward()
         losses.append(float(mean.detach()))
         norm = torch.stack([w.grad.norm() for w in weights]).norm()
@@ -52,7 +54,9 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
     return adapted.tensors(2), losses
 
 
-def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917
+def sample_loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917
+    """The loss of one sample, whose draws depend on its position alone."""
+
     def draw(purpose: str, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=draws.generator(train.seed, purpose, *position))
 
