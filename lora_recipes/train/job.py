@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning
@@ -59,8 +59,6 @@ class Outcome:
 
     losses: list[float]
     """The mean loss of each optimizer step; of the subject's pictures, where there are others."""
-    prior_losses: list[float]
-    """That of each step's regularization pictures, as if they counted once; empty without any."""
     skipped: int
     """Steps whose gradients overflowed in fp16; 0 in other precisions."""
     resumed_at: int
@@ -69,3 +67,5 @@ class Outcome:
     """What this process took for its steps."""
     peak_bytes: int | None
     """The largest memory: the device's tensors, or on a CPU the whole process."""
+    prior_losses: list[float] = field(default_factory=list)
+    """The mean loss of each step's regularization pictures; empty where there are none."""
