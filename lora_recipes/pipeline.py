@@ -86,7 +86,16 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="prior",
-        sections=("base", "prior", "prepare.resolution", "compute"),
+        sections=(
+            "base",
+            "prior",
+            "prepare.resolution",
+            "compute.device",
+            "compute.precision",
+            "compute.threads",
+            "compute.attention",
+            "compute.deterministic",
+        ),
         # the prompts with the class word filled in: no other edit of words generates pictures anew
         extra_params=("base_identity", "prior_prompts"),
         deps=(),

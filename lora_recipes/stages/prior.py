@@ -15,8 +15,8 @@ from lora_recipes.dataset.png import png
 from lora_recipes.files import fresh_folder, write_bytes
 from lora_recipes.hashing import sha256_bytes
 from lora_recipes.imports import large_libraries
-from lora_recipes.pipeline import PRIOR
-from lora_recipes.recipe.resolved import read_section, read_value
+from lora_recipes.pipeline import PRIOR, stage
+from lora_recipes.recipe.resolved import read_keys, read_section, read_value
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.prior import Prior
@@ -53,7 +53,7 @@ def _generation(root: Path, prior: Prior, report: Reporter) -> Generation:
 
     base = read_section(root, "base", Base)
     try_sampler(base, root, prior.steps, "prior.steps", "prior.images to 0")
-    setup = set_up(read_section(root, "compute", Compute))
+    setup = set_up(read_keys(root, "compute", Compute, stage("prior").keys_of("compute")))
     resolution = read_value(root, "prepare.resolution")
     return Generation(
         base=base,

@@ -134,7 +134,7 @@ ROWS = [
     (rank, ["resolve", "train", "sample", "report"]),
     (threads, ["resolve", "prior", *LATER["encode"]]),
     (precision, ["resolve", "prior", "train", "sample", "report"]),
-    (checkpointing, ["resolve", "prior", "train", "sample", "report"]),
+    (checkpointing, ["resolve", "train", "sample", "report"]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
     (resolution, ["resolve", "prior", *LATER["prepare"]]),
     (prior_images, ["resolve", *LATER["prior"]]),

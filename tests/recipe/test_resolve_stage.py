@@ -76,8 +76,8 @@ def test_the_resolved_recipe_is_complete_and_read_back_by_section(pocket_project
     )
     assert list(yaml.safe_load(text)) == [
         "schema", "name", "version", "description", "base", "dataset", "prior", "prepare", "encode",
-        "lora", "train", "sample", "compute", "data", "base_identity", "prior_prompts", "overridden",
-        "packages", "code",
+        "lora", "train", "sample", "compute", "data", "base_identity", "prior_prompts",
+        "overridden", "packages", "code",
     ]  # fmt: skip
     assert read_section(root, "lora", Lora) == Lora(rank=8, alpha=8)
     assert read_section(root, "train", Train) == Train()
