@@ -21,10 +21,8 @@ from lora_recipes.plan.work import Shape, prior_batch, shape_of
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
-from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
-from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 
 TABLE = Path(__file__).parent / "speeds.json"
@@ -70,7 +68,8 @@ def own_runs(root: Path) -> list[Measured]:
 def _shape(run: dict[str, Any], root: Path) -> Shape:
     """What a run's record says of its steps."""
     settings = run["settings"]
-    dataset, prior = restored(Dataset, settings["dataset"]), settings.get("prior", {})
+    folder = settings.get("dataset", {}).get("regularization", "none")
+    images = settings.get("prior", {}).get("images", 0)
     train = restored(Train, settings["train"])
     return shape_of(
         restored(Base, settings["base"]),
@@ -81,7 +80,7 @@ def _shape(run: dict[str, Any], root: Path) -> Shape:
         run["device_name"],
         root,
         int(run["processes"]),
-        prior_batch(dataset, restored(Prior, prior), train),
+        prior_batch(folder, images, train),
     )
 
 

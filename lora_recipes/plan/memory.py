@@ -88,7 +88,10 @@ def _activations(recipe: Recipe, bytes_each: int) -> int:
     """They grow with the area, the batch and the size of a number."""
     area = math.prod(size_of(recipe.prepare.resolution))
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
-    batch = max(recipe.train.batch_size, prior_batch(recipe.dataset, recipe.prior, recipe.train))
+    batch = max(
+        recipe.train.batch_size,
+        prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
+    )
     return int(one * area / 1024**2 * batch * bytes_each / 2)
 
 

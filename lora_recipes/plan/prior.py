@@ -39,7 +39,7 @@ def rows(  # noqa: PLR0917
                 + _time(recipe, steps, shape, known),
             )
         )
-    if size := prior_batch(recipe.dataset, recipe.prior, recipe.train):
+    if size := prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train):
         total = images + given
         kinds = f" ({given} given, {images} generated)" if given and images else ""
         often = (

@@ -173,7 +173,7 @@ def _shape(resolved: Resolved, device: Device, root: Path) -> Shape:
         device.name,
         root,
         runtime.processes * runtime.nodes,
-        prior_batch(recipe.dataset, recipe.prior, recipe.train),
+        prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
     )
 
 

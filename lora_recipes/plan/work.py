@@ -9,10 +9,8 @@ from pathlib import Path
 from lora_recipes.plan.shapes import unet_config
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Checkpointing, Compute
-from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
-from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.size import size_of
 
@@ -88,9 +86,15 @@ def forward(pixels: int) -> float:
     return FORWARD[0] * area + FORWARD[1] * area**2
 
 
-def prior_batch(dataset: Dataset, prior: Prior, train: Train) -> int:
-    """Samples of the regularization batch beside each batch; 0 where none are trained on."""
-    if not train.prior_loss_weight or (dataset.regularization == "none" and not prior.images):
+def prior_batch(folder: str, images: int, train: Train) -> int:
+    """Samples of the regularization batch beside each batch; 0 where none are trained on.
+
+    Args:
+        folder: `dataset.regularization`.
+        images: `prior.images`.
+        train: the section of the recipe.
+    """
+    if not train.prior_loss_weight or (folder == "none" and not images):
         return 0
     return train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
 

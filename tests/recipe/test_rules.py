@@ -243,14 +243,14 @@ BROKEN = [
     ),
     (
         "prior-prompts-use-known-words",
-        "prior: {images: 24, prompts: [a star, 'a {trigger} {class_word}']}",
-        "prior.prompts[1] = a {trigger} {class_word}",
+        "prior: {images: 24, prompts: [a star, 'a {trigger} toy']}",
+        "prior.prompts[1] = a {trigger} toy",
         "{class_word} and {word}",
         "take out {trigger}",
     ),
     (
         "prior-prompts-need-their-class-word",
-        "prior: {images: 24}\ndataset: {class_word: null}",
+        "dataset: {class_word: null}\nprior: {images: 24}",
         "dataset.class_word = none beside prior.prompts with {class_word}, such as "
         "`a photo of {class_word}`",
         "what kind of thing your subject is, where prior.prompts hold {class_word}",

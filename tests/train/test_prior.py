@@ -75,8 +75,8 @@ def plain_loop(root: Path, train: Train, size: int):
             seen += 1
         loss, prior = torch.stack(mine).mean(), torch.stack(theirs).mean()
         (loss + weight * prior).backward()
-        own.append(float(loss))
-        kept.append(float(prior))
+        own.append(float(loss.detach()))
+        kept.append(float(prior.detach()))
         optimizer.step()
     return adapted.tensors(2), own, kept
 

@@ -83,7 +83,7 @@ class Train(Section):
     prior_loss_weight: Annotated[
         float,
         Field(ge=0, le=100),
-        Advised(0.1, 2),
+        Advised(0.1, 2, also=(0,)),
         Off(1.0),
         HeaderField("ss_prior_loss_weight"),
     ] = 1.0
