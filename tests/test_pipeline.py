@@ -37,7 +37,7 @@ def test_a_project_of_the_installed_package_depends_on_what_its_lock_pins():
 def test_dvc_reads_back_what_the_table_says(row: Stage):
     found = YAML(typ="safe", pure=True).load(dvc_yaml())["stages"][row.name]
     assert found["cmd"] == f"python -m lora_recipes stage {row.name}"
-    assert tuple(found["deps"]) == row.deps
+    assert tuple(found.get("deps", [])) == row.deps
     assert found.get("params", []) == ([{"resolved.yaml": list(row.params)}] if row.params else [])
     written = [
         (kind, path if isinstance(path, str) else next(iter(path)))
