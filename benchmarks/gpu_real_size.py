@@ -36,6 +36,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.stages import train as stage
 from lora_recipes.train.module import Denoiser
@@ -95,6 +96,7 @@ def make_project(root: Path, chosen: argparse.Namespace) -> None:
     sections = {
         "base": base,
         "dataset": Dataset(),
+        "prior": Prior(),
         "prepare": Prepare(resolution=chosen.resolution),
         "encode": Encode(),
         "lora": Lora(rank=chosen.rank, alpha=chosen.rank, targets=chosen.targets),

@@ -25,8 +25,10 @@ from PIL import Image, ImageOps
 from benchmarks import pairs
 from benchmarks.machine import REPOSITORY
 from benchmarks.results import Result, tell
+from lora_recipes.dataset.generated import write_index
 from lora_recipes.dataset.geometry import place
 from lora_recipes.dataset.processes import cores
+from lora_recipes.pipeline import PRIOR
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 
@@ -78,6 +80,7 @@ def make_project(root: Path, chosen: argparse.Namespace) -> None:
     }
     plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
     (root / "resolved.yaml").write_text(json.dumps(plain), "utf-8")
+    write_index(root / PRIOR, [])
     params = {"recipe": "benchmark", "data": "data", "runtime": {"progress": "off"}}
     (root / "params.yaml").write_text(json.dumps(params), "utf-8")
 

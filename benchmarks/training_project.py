@@ -53,7 +53,9 @@ def make(root: Path, chosen: Settings) -> float:
         "runtime": {"checkpoint_every": 10_000_000, "progress": "off"},
     }
     (root / "params.yaml").write_text(json.dumps(params, indent=1), "utf-8")
-    stages = [run_stage(root, name) for name in ("resolve", "dataset", "prepare", "encode")]
+    stages = [
+        run_stage(root, name) for name in ("resolve", "prior", "dataset", "prepare", "encode")
+    ]
     return sum(usage.cpu for usage in stages)
 
 

@@ -158,7 +158,15 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
-    made = make_plan(resolved, data.repeats, root, sure=data.sure, number_of_texts=data.texts)
+    made = make_plan(
+        resolved,
+        data.repeats,
+        root,
+        sizes=data.sizes,
+        given=data.kept,
+        sure=data.sure,
+        number_of_texts=data.texts,
+    )
     if made.texts and made.texts.warning:
         print(f"warning: {made.texts.warning}", file=sys.stderr)
     document = resolved_document(root, resolved)

@@ -18,6 +18,7 @@ DATA = "${data}"
 """DVC fills in the folder that params.yaml names, so that other data may be absent."""
 
 RESOLVED = "resolved.yaml"
+PRIOR = "build/prior"
 MANIFEST, PICTURES = "build/manifest.json", "build/pictures.json"
 IMAGES, ENCODED = "build/images", "build/encoded"
 ADAPTER, SNAPSHOTS = "out/adapter.safetensors", "out/snapshots"
@@ -84,16 +85,34 @@ STAGES: tuple[Stage, ...] = (
         outputs=(StageOutput(RESOLVED, flags="cache: false, persist: true"),),
     ),
     Stage(
+        name="prior",
+        sections=(
+            "base",
+            "prior",
+            "prepare.resolution",
+            "compute.device",
+            "compute.precision",
+            "compute.threads",
+            "compute.attention",
+            "compute.deterministic",
+        ),
+        # the prompts with the class word filled in: no other edit of words generates pictures anew
+        extra_params=("base_identity", "prior_prompts"),
+        deps=(),
+        outputs=(StageOutput(PRIOR),),
+        packages=("torch", "diffusers", "transformers", "tokenizers", "numpy"),
+    ),
+    Stage(
         name="dataset",
         sections=("dataset",),
-        deps=(DATA,),
+        deps=(DATA, PRIOR),
         outputs=(StageOutput(MANIFEST), StageOutput(PICTURES)),
         packages=("pillow",),
     ),
     Stage(
         name="prepare",
         sections=("prepare",),
-        deps=(PICTURES,),  # not the data: each file's hash stands there and is checked
+        deps=(PICTURES, PRIOR),  # not the data: each file's hash stands there and is checked
         outputs=(StageOutput(IMAGES),),
         packages=("pillow", "numpy"),
     ),
@@ -114,7 +133,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="train",
-        sections=("base", "dataset", "prepare", "encode", "lora", "train", "compute"),
+        sections=("base", "dataset", "prior", "prepare", "encode", "lora", "train", "compute"),
         extra_params=("base_identity",),
         deps=(ENCODED,),
         outputs=(
@@ -197,7 +216,8 @@ def _dvc_yaml(own_code: bool) -> Iterator[str]:
         yield f"  {row.name}:"
         yield f"    cmd: python -m {PACKAGE} stage {row.name}"
         deps = [dep for dep in row.deps if own_code or dep != PACKAGE]
-        yield from _list("    deps:", [f'"{dep}"' if dep == DATA else dep for dep in deps])
+        if deps:
+            yield from _list("    deps:", [f'"{dep}"' if dep == DATA else dep for dep in deps])
         if row.params:
             yield "    params:"
             yield from _list(f"      - {RESOLVED}:", row.params)

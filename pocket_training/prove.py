@@ -39,7 +39,7 @@ DRIFT_BOUND = 0.9
 
 MOVED_BY_THE_CPU = {LOCK, LOSSES, RECORD, ENVIRONMENT, FIGURES}
 """Tracked files that another CPU may change, and …"""
-NOT_MOVED_BY_THE_CPU = ("resolve", "dataset", "prepare")
+NOT_MOVED_BY_THE_CPU = ("resolve", "prior", "dataset", "prepare")
 """… stages that give the same bytes on every CPU."""
 
 SHOWN = 60

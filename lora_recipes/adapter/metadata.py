@@ -39,6 +39,7 @@ def build(  # noqa: PLR0917
     step: int | None = None,
     prediction: str = "epsilon",
     buckets: Mapping[Size, int] | None = None,
+    regularization: int = 0,
 ) -> dict[str, str]:
     """The header's fields, but for those that the tensors give (`of_shapes`, the data's hash).
 
@@ -51,9 +52,10 @@ def build(  # noqa: PLR0917
         step: the steps behind a snapshot; None for the adapter at the end.
         prediction: `epsilon` or `v_prediction`, what the base predicts.
         buckets: samples of an epoch by the size of their picture; none where buckets are off.
+        regularization: how many regularization images were trained on, counted likewise.
     """
     trained = {name: sections[name] for name in TRAINED_SECTIONS}
-    recipe = present(trained)
+    recipe = _said(present(trained))
     fields = {f"lora_recipes.{name}": canonical_json(values) for name, values in recipe.items()}
     fields |= {
         "lora_recipes.base_identity": base_identity,
@@ -64,6 +66,7 @@ def build(  # noqa: PLR0917
     if step is not None:
         fields["lora_recipes.step"] = str(step)
     fields |= _kohya(sections, images, steps, steps if step is None else step)
+    fields["ss_num_reg_images"] = str(regularization)
     fields |= _modelspec(sections, prediction)
     if buckets:
         fields["ss_bucket_info"] = _bucket_info(buckets)
@@ -80,7 +83,12 @@ def recipe_hash(
         base_identity: `sha256:…` of the base model.
         manifest: `sha256:…` of the training data.
     """
-    return digest({**recipe, "base_identity": base_identity, "manifest": manifest})
+    return digest({**_said(recipe), "base_identity": base_identity, "manifest": manifest})
+
+
+def _said(recipe: Mapping[str, Mapping[str, object]]) -> dict[str, Mapping[str, object]]:
+    """Without sections none of whose keys is there."""
+    return {name: values for name, values in recipe.items() if values}
 
 
 def of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -111,7 +119,6 @@ def _kohya(sections: Mapping[str, Section], images: int, steps: int, step: int) 
         "ss_max_train_steps": steps,
         "ss_mixed_precision": "no" if compute.precision == "fp32" else compute.precision,
         "ss_network_module": "networks.lora",
-        "ss_num_reg_images": 0,
         "ss_num_train_images": images * train.repeats,
         "ss_steps": step,
         "ss_total_batch_size": train.batch_size * train.gradient_accumulation,

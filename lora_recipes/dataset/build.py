@@ -18,7 +18,14 @@ from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, fol
 from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.masks import Mask, masks, paired, shape_problems, tell_masks
 from lora_recipes.dataset.place import shown
-from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.roles import (
+    CONTROL,
+    HELDOUT,
+    NEVER_TRAINED,
+    REGULARIZATION,
+    TRAIN,
+    TRAINED,
+)
 from lora_recipes.dataset.size import shape
 from lora_recipes.dataset.variants import texts as texts_of
 from lora_recipes.errors import Problem, UserError, Wording
@@ -31,7 +38,12 @@ from lora_recipes.text import counted
 MANY_REPEATS = 500
 """Above it, a folder's number is more likely a year or a date than meant as repeats."""
 
-ROLES: dict[str, Wording] = {TRAIN: "to train on", HELDOUT: "held out", CONTROL: "of other things"}
+ROLES: dict[str, Wording] = {
+    TRAIN: "to train on",
+    REGULARIZATION: "for regularization",
+    HELDOUT: "held out",
+    CONTROL: "of other things",
+}
 SOURCES: dict[str, Wording] = {
     "file": "from files beside the pictures",
     "metadata": "from metadata.jsonl",
@@ -146,7 +158,7 @@ def _looked_at(image: Image, masks: Mapping[str, Mask], dataset: Dataset) -> Ima
 def repeats_of(entry: DataFile) -> int:
     """How often a `N_name` folder repeats a picture. Only what is trained on is repeated."""
     named = folder_repeats(entry.path)
-    return named[0] if named and entry.role == TRAIN else 1
+    return named[0] if named and entry.role in TRAINED else 1
 
 
 def count_texts(images: Iterable[Image]) -> int:
@@ -242,7 +254,7 @@ def _tell_folders(found: Found, report: Reporter) -> None:
     """Repeats by folder, so that nobody is surprised by a folder named after a year."""
     repeats: Counter[int] = Counter()
     for entry in found.images:
-        if entry.role == TRAIN and folder_repeats(entry.path):
+        if entry.role in TRAINED and folder_repeats(entry.path):
             repeats[repeats_of(entry)] += 1
     for number, count in sorted(repeats.items()):
         text = f"{counted(count, 'picture')} repeated {number} times, as the folder's name says"
@@ -271,18 +283,21 @@ def _is_picture(entry: DataFile) -> bool:
 
 def _duplicates(pairs: list[Pair], roles: dict[str, str]) -> list[Wording]:
     """The warnings about pictures that are there twice, the grave ones first."""
-    leak, same, near = list[str](), list[str](), list[str]()
+    leak, torn, same, near = list[str](), list[str](), list[str](), list[str]()
     for pair in pairs:
         shown = f"{pair.first} = {pair.second}" if pair.exact else f"{pair.first} ≈ {pair.second}"
         pair_roles = {roles[pair.first], roles[pair.second]}
-        if TRAIN in pair_roles and len(pair_roles) > 1:
+        if pair_roles & {*TRAINED} and pair_roles & {*NEVER_TRAINED}:
             leak.append(shown)
+        elif len(pair_roles & {*TRAINED}) > 1:
+            torn.append(shown)
         else:
             (same if pair.exact else near).append(shown)
     return [
         f"{kind}: {named(shown)}"
         for kind, shown in (
             ("TRAINED ON AND HELD OUT, so the held-out figures flatter", leak),
+            ("the subject's and for regularization, which pull against each other", torn),
             ("the same picture twice", same),
             ("nearly the same picture twice", near),
         )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.find import DataFile, Found, folder_repeats, named
 from lora_recipes.dataset.place import shown
-from lora_recipes.dataset.roles import CONTROL
+from lora_recipes.dataset.roles import CONTROL, REGULARIZATION
 from lora_recipes.errors import Problem, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -263,11 +263,13 @@ def _from_template(
 ) -> tuple[dict[str, Caption], list[Problem]]:
     """The template's caption for the pictures that have no other.
 
-    A missing class word leaves its place empty. Pictures of other things never get the trigger.
+    A missing class word leaves its place empty. Pictures of other things never get the trigger,
+    and those of the class get the template without it.
     """
     problems = []
     control = [entry.path for entry in left if entry.role == CONTROL]
-    own = [entry.path for entry in left if entry.role != CONTROL]
+    kept = [entry.path for entry in left if entry.role == REGULARIZATION]
+    own = [entry.path for entry in left if entry.role not in (CONTROL, REGULARIZATION)]
     if control:
         problems.append(
             _without(folder, control, "the template speaks of the subject, not of other things")
@@ -276,8 +278,13 @@ def _from_template(
         problems.append(
             _without(folder, own, "dataset.trigger is none", "set dataset.trigger, or ")
         )
+    if kept and dataset.class_word == "none":
+        why = "dataset.class_word is none, so nothing says what these regularization images show"
+        problems.append(_without(folder, kept, why, "set dataset.class_word, or "))
     text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
-    return {path: Caption((text,), "template") for path in own}, problems
+    without = tidy(fill(dataset.template, "none", dataset.class_word))
+    given = {path: Caption((text,), "template") for path in own}
+    return given | {path: Caption((without,), "template") for path in kept}, problems
 
 
 def _without(folder: Path, paths: list[str], why: str, better: str = "") -> Problem:

@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.place import folder_problems, shown
-from lora_recipes.dataset.roles import KEYS, MASK, TRAIN, folders
+from lora_recipes.dataset.roles import HELDOUT, KEYS, MASK, TRAIN, folders
 from lora_recipes.dataset.suffixes import SUFFIXES
 from lora_recipes.dataset.undeclared import undeclared
 from lora_recipes.dataset.walk import printable, walk
@@ -52,7 +52,7 @@ class DataFile:
     """Where it lies on this disk."""
 
     role: str = TRAIN
-    """`train`, `heldout`, `control` or `mask`."""
+    """`train`, `heldout`, `control`, `regularization` or `mask`."""
 
     @property
     def stem(self) -> str:
@@ -187,7 +187,7 @@ def _empty_roles(folder: Path, dataset: Dataset, found: Found) -> list[Problem]:
     roles = {entry.role for entry in [*found.images, *found.masks]}
     problems = []
     if TRAIN not in roles:
-        beside = " beside the held-out ones" if found.images else ""
+        beside = " beside the held-out ones" if HELDOUT in roles else ""
         problems.append(
             Problem(
                 where=shown(folder),

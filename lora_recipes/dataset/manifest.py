@@ -15,6 +15,9 @@ from lora_recipes.hashing import digest
 from lora_recipes.records import EXACT, read_record
 
 SCHEMA = 1
+GENERATED = "generated"
+"""Where the words of pictures come from that the base generated: they were its prompts."""
+
 AGAIN: Wording = "run `dvc repro`, which writes it"
 
 
@@ -28,7 +31,8 @@ class Image:
     """POSIX, relative to the data folder, Unicode NFC."""
 
     role: str
-    """`train`; `heldout`: the subject, never trained on; `control`: other things, likewise."""
+    """`train`; `heldout`: the subject, never trained on; `control`: other things, likewise;
+    `regularization`: the class or other things, trained on beside the subject."""
 
     sha256: str
     """`sha256:<hex>` of the file's bytes."""
@@ -46,7 +50,7 @@ class Image:
     """What the model reads beside the picture. May be empty."""
 
     caption_from: str
-    """`file`, `metadata`, `folder` or `template`."""
+    """`file`, `metadata`, `folder` or `template`; `generated` where the base drew the picture."""
 
     repeats: int = 1
     """From a `N_name` folder; multiplies train.repeats."""
@@ -103,11 +107,18 @@ class ListedPicture:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset: `hash` names it, and changes with any picture, caption, name, role or repeat."""
+    """A dataset: `hash` names it, and changes with any picture, caption, name, role or repeat.
+
+    Pictures that the base generated are listed and not part of the hash.
+    """
 
     hash: str
     images: tuple[Image, ...]
     """Sorted by role and path."""
+
+    def with_images(self, more: Iterable[Image]) -> Manifest:
+        """The same with further pictures."""
+        return make([*self.images, *more])
 
     def listed(self) -> tuple[ListedPicture, ...]:
         """What preparing the pictures takes, in the order of their paths."""
@@ -121,7 +132,8 @@ class Manifest:
 def make(images: Iterable[Image]) -> Manifest:
     """Sort pictures and hash what training can see of them."""
     ordered = tuple(sorted(images, key=lambda image: (hashed(image.role), image.path)))
-    return Manifest(content_hash([hashed_fields(image) for image in ordered]), ordered)
+    own = [hashed_fields(image) for image in ordered if image.caption_from != GENERATED]
+    return Manifest(content_hash(own), ordered)
 
 
 HashedFields = dict[str, str | int | list[str]]

@@ -29,8 +29,8 @@ from lora_recipes.text import first_few
 
 UNPINNED = "unpinned"
 SETTINGS_BACK: Wording = (
-    "put dataset.trigger, class_word, template, heldout and control, or caption files, back: the "
-    "pictures are those that were pinned"
+    "put dataset.trigger, class_word, template, heldout, control and regularization, or caption "
+    "files, back: the pictures are those that were pinned"
 )
 
 

@@ -31,6 +31,7 @@ from lora_recipes.dataset.walk import walk
 from lora_recipes.errors import MOST_PRINTED, Problem, UserError
 from lora_recipes.files import all_or_nothing, write_bytes, write_text
 from lora_recipes.hashing import sha256_bytes
+from lora_recipes.pipeline import PRIOR
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
@@ -49,6 +50,8 @@ def prepare(
     settings: Prepare,
     out: Path,
     report: Reporter,
+    *,
+    prior: Path | None = None,
 ) -> None:
     """Write every picture at the training size, its mask beside it, and `index.json`.
 
@@ -59,6 +62,8 @@ def prepare(
         folder: the data folder.
         pictures: what the dataset stage found there; each file is hashed again while it is read.
         out: `build/images`.
+        report: is told the progress.
+        prior: `build/prior`, the listed pictures that the base generated.
 
     Raises:
         UserError: pictures that are too small or of another shape (all named), files that are
@@ -67,7 +72,7 @@ def prepare(
     sizes = {picture.path: (picture.width, picture.height) for picture in pictures}
     if problems := size_problems(sizes, settings, report):
         raise UserError(problems)
-    files = _locate(folder, pictures)
+    files = _locate(folder, pictures, prior)
     tasks = [
         (picture, files[picture.path], files[picture.mask] if picture.mask_sha256 else None)
         for picture in pictures
@@ -159,12 +164,14 @@ def _file(path: str, ending: str = ".png") -> str:
     return posixpath.join(folder, hashlib.sha256(path.encode()).hexdigest()[:32] + ending)
 
 
-def _locate(folder: Path, pictures: Sequence[ListedPicture]) -> dict[str, Path]:
+def _locate(folder: Path, pictures: Sequence[ListedPicture], prior: Path | None) -> dict[str, Path]:
     """The listed files on this disk, however it spells their accents."""
     problems = folder_problems(folder)
     if problems:
         raise UserError(problems)
     files = dict(walk(folder, shown(folder), problems))
+    if prior is not None:
+        files |= {f"{PRIOR}/{file.name}": file for file in prior.glob("*.png")}
     named = [picture.path for picture in pictures]
     named += [picture.mask for picture in pictures if picture.mask_sha256]
     missing = [path for path in named if path not in files]

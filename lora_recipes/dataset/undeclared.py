@@ -6,14 +6,11 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable
 
-from lora_recipes.dataset.roles import CONTROL, HELDOUT, KEYS, MASK, folders
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, KEYS, MASK, REGULARIZATION, folders
 from lora_recipes.errors import Problem
 from lora_recipes.printable import line
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.text import counted, first_few
-
-REGULARIZATION = "regularization"
-"""What kohya's trainers call a folder of pictures of the class. There is no such thing here."""
 
 NAMED = 8
 """Files that a message names before it says how many more there are."""
@@ -82,19 +79,11 @@ def _meaning(name: str) -> str | None:
 def _problem(shown: str, folder: str, count: int, dataset: Dataset) -> Problem:
     name = posixpath.basename(folder)
     meaning = _meaning(name)
+    assert meaning is not None, "only folders whose names mean something are told"
     what = f"{counted(count, 'picture')} would be trained on"
     if meaning == REGULARIZATION:
-        what += ", but its name means regularization images, which do not exist here yet"
-        fix = (
-            "move the folder out of the data folder; to measure what is forgotten, keep it and set "
-            f"dataset.control: {name}"
-        )
-        if dataset.control != "none":
-            fix = f"move the folder out of the data folder, or its pictures into {shown}/"
-            fix += f"{dataset.control} to measure what is forgotten"
-        return Problem(where=f"{shown}/{folder}", what=what, fix=fix)
-    role = meaning or CONTROL
-    key, declared = KEYS[role], folders(dataset)[role]
+        what += " as the subject, but its name means regularization images"
+    key, declared = KEYS[meaning], folders(dataset)[meaning]
     if declared != "none":
         fix = f"move its pictures into {shown}/{declared}, which is {key}"
     elif "/" in folder:

@@ -16,11 +16,24 @@ ANSWER = 0.1
 """What stands in for the model's prediction: any number will do."""
 
 
-def try_sampler(base: Base, root: Path, steps: int) -> None:
+def try_sampler(
+    base: Base,
+    root: Path,
+    steps: int,
+    key: str = "sample.steps",
+    without: str = "sample.prompts to []",
+) -> None:
     """Walk through a picture's steps with a number in place of the UNet: milliseconds.
 
     Some schedules of diffusers fail, or give NaN, for some numbers of steps only, or for settings
     that are sound one by one. It is asked before hours of training, not after.
+
+    Args:
+        base: the recipe's section.
+        root: the project's folder.
+        steps: how many.
+        key: where they stand in the recipe.
+        without: what to set so that nothing is generated.
 
     Raises:
         UserError: the sampler fails, or what it draws is not finite.
@@ -41,7 +54,7 @@ def try_sampler(base: Base, root: Path, steps: int) -> None:
     if told:
         raise UserError.of(
             where=str(locate(base, root).components["scheduler"].config / "scheduler_config.json"),
-            what=f"{type(scheduler).__name__} cannot draw in sample.steps = {steps}: {told}",
-            fix="set sample.steps to another number such as 25, or sample.prompts to [], or "
-            "choose another base.model",
+            what=f"{type(scheduler).__name__} cannot draw in {key} = {steps}: {told}",
+            fix=f"set {key} to another number such as 25, or {without}, or choose another "
+            "base.model",
         )

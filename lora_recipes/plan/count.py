@@ -10,12 +10,13 @@ from lora_recipes.dataset.walk import walk
 from lora_recipes.recipe.sections.dataset import Dataset
 
 
-def repeats_by_name(folder: Path, dataset: Dataset) -> dict[str, int] | None:
+def repeats_by_name(folder: Path, dataset: Dataset, role: str = TRAIN) -> dict[str, int] | None:
     """How often the folder `N_name` of each picture to train on repeats it, by its path.
 
     Args:
         folder: the data folder.
         dataset: the resolved section.
+        role: of the pictures: the subject's, or those for regularization.
 
     Returns:
         None where the folder is not there (not fetched yet). No file is opened, so what the
@@ -26,6 +27,6 @@ def repeats_by_name(folder: Path, dataset: Dataset) -> dict[str, int] | None:
     named = {
         path: folder_repeats(path)
         for path, file in walk(folder, "", [])
-        if file.suffix.lower() in READ | UNREAD and role_of(path, dataset) == TRAIN
+        if file.suffix.lower() in READ | UNREAD and role_of(path, dataset) == role
     }
     return {path: found[0] if found else 1 for path, found in named.items()}

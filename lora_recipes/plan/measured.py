@@ -18,7 +18,7 @@ from typing import Any
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder, read_bytes, write_text
 from lora_recipes.plan.buckets import mean_pixels
-from lora_recipes.plan.work import Shape, shape_of
+from lora_recipes.plan.work import Shape, prior_batch, shape_of
 from lora_recipes.recipe.identity import restored
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -69,15 +69,19 @@ def own_runs(root: Path) -> list[Measured]:
 def _shape(run: dict[str, Any], root: Path) -> Shape:
     """What a run's record says of its steps."""
     settings = run["settings"]
+    folder = settings.get("dataset", {}).get("regularization", "none")
+    images = settings.get("prior", {}).get("images", 0)
+    train = restored(Train, settings["train"])
     shape = shape_of(
         restored(Base, settings["base"]),
         restored(Prepare, settings["prepare"]),
         restored(Lora, settings["lora"]),
-        restored(Train, settings["train"]),
+        train,
         restored(Compute, settings["compute"]),
         run["device_name"],
         root,
         int(run["processes"]),
+        prior_batch(folder, images, train),
     )
     seen = [((width, height), times) for width, height, times in run.get("shapes", [])]
     return replace(shape, pixels=mean_pixels(seen) or shape.pixels)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lora_recipes.plan.shapes import POCKET
+from lora_recipes.plan.work import prior_batch
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.size import size_of
 
@@ -88,7 +89,11 @@ def estimate(recipe: Recipe, weights: int, pixels: int = 0) -> Memory:
 def _activations(recipe: Recipe, bytes_each: int, pixels: int) -> int:
     """They grow with the area, the batch and the size of a number."""
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
-    return int(one * pixels / 1024**2 * recipe.train.batch_size * bytes_each / 2)
+    batch = max(
+        recipe.train.batch_size,
+        prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
+    )
+    return int(one * pixels / 1024**2 * batch * bytes_each / 2)
 
 
 def _optimizer(recipe: Recipe, weights: int) -> int:

@@ -13,6 +13,7 @@ from lora_recipes.dataset.find import find
 from lora_recipes.dataset.manifest import Manifest
 from lora_recipes.dataset.masks import in_words
 from lora_recipes.dataset.pin import check_pin, facts_file, look
+from lora_recipes.dataset.roles import REGULARIZATION
 from lora_recipes.dataset.size_problems import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
@@ -51,6 +52,9 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
+    kept: int = 0
+    """How many regularization pictures lie in the data folder."""
+
     masks: str = ""
     """How many pictures have one, and how much of them counts; empty where that is not known."""
 
@@ -70,6 +74,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     if problem := missing_folder(root):
         return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
+    kept = len(repeats_by_name(folder, dataset, REGULARIZATION) or [])
     report = Quiet()
     sizes: dict[str, Size] = {}
     problems: list[Problem] = []
@@ -96,6 +101,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
         counted_sizes if len(counted_sizes) == len(repeats or ()) else {},
         report.warned,
         problems,
+        kept=kept,
         texts=texts,
         masks=told,
         sure=not (glanced or problems),

@@ -10,6 +10,7 @@ from pathlib import Path
 from lora_recipes.errors import Place, UserError
 from lora_recipes.machine import Device, device_of
 from lora_recipes.pipeline import PARAMS
+from lora_recipes.plan import prior
 from lora_recipes.plan.buckets import Shapes
 from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
@@ -17,7 +18,7 @@ from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.speed import counted as counted_time
 from lora_recipes.plan.texts import Texts, texts
-from lora_recipes.plan.work import shape_of
+from lora_recipes.plan.work import Shape, prior_batch, shape_of
 from lora_recipes.recipe.counts import Counts, count, window
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import Resolved
@@ -82,6 +83,9 @@ class Plan:
     shapes: Shapes
     """What becomes of each picture's shape."""
 
+    regularization: tuple[tuple[str, str], ...] = ()
+    """What there is to say of regularization pictures, by name."""
+
     sure: bool = True
     """Whether the pictures are known to be those that will be trained on."""
 
@@ -98,6 +102,7 @@ class Plan:
             *_length_rows(self.length, self.train, self.sure),
             *self.shapes.rows(),
             *([("texts", str(self.texts))] if self.texts and self.texts.shown else []),
+            *self.regularization,
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
@@ -124,6 +129,7 @@ def make_plan(
     *,
     sizes: Mapping[str, Size] | None = None,
     device: Device | None = None,
+    given: int = 0,
     sure: bool = True,
     number_of_texts: int | None = None,
 ) -> Plan:
@@ -136,6 +142,7 @@ def make_plan(
         root: the project's folder, to look into a local base model's config and at earlier runs.
         sizes: of these pictures, by path, in pixels; none where they are not known.
         device: what it would run on; by default what is found on this machine.
+        given: regularization pictures in the data folder.
         sure: whether all pictures were looked at, and none is refused.
         number_of_texts: how many there are to encode; None where that is not known.
 
@@ -153,6 +160,9 @@ def make_plan(
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
     length = _length(repeats, recipe.train, photos)
+    shape = replace(_shape(resolved, device, root), pixels=photos.mean)
+    known = _duration(shape, length, device, root)
+    steps, batches = (length.counts.steps, length.counts.batches) if length else (0, None)
     return Plan(
         train=recipe.train,
         length=length,
@@ -161,8 +171,9 @@ def make_plan(
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
         memory=estimate(recipe, weights, photos.largest),
         device=device,
-        duration=_duration(resolved, length, device, root, photos.mean),
+        duration=known,
         shapes=photos,
+        regularization=tuple(prior.rows(recipe, given, batches, steps, shape, known)),
         sure=sure,
         texts=None if number_of_texts is None else texts(recipe, number_of_texts, root),
     )
@@ -174,13 +185,9 @@ def _editable(where: Callable[[str], Place], key: str) -> Place:
     return next((place for place in places if place.file == PARAMS), Place(PARAMS))
 
 
-def _duration(
-    resolved: Resolved, length: Length | None, device: Device, root: Path, pixels: int
-) -> Duration | None:
-    if length is None:
-        return None
+def _shape(resolved: Resolved, device: Device, root: Path) -> Shape:
     recipe, runtime = resolved.recipe, resolved.params.runtime
-    shape = shape_of(
+    return shape_of(
         recipe.base,
         recipe.prepare,
         recipe.lora,
@@ -189,8 +196,13 @@ def _duration(
         device.name,
         root,
         runtime.processes * runtime.nodes,
+        prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
     )
-    shape = replace(shape, pixels=pixels)
+
+
+def _duration(shape: Shape, length: Length | None, device: Device, root: Path) -> Duration | None:
+    if length is None:
+        return None
     steps = length.counts.steps
     known = duration(shape, steps, [*own_runs(root), *table()])
     return known or counted_time(shape, steps, device)

@@ -31,7 +31,16 @@ STEP = {
 """Forward, back and the adapter, in forward passes: without a rank, and for each unit of it. By
 `lora.targets` and gradient checkpointing. Counted from SDXL's config; for rank 8 to 128."""
 
-SIZES = ("pixels", "batch", "accumulation", "rank", "targets", "checkpointing", "optimizer")
+SIZES = (
+    "pixels",
+    "batch",
+    "prior",
+    "accumulation",
+    "rank",
+    "targets",
+    "checkpointing",
+    "optimizer",
+)
 """What may differ between two shapes whose times tell something about one another."""
 
 
@@ -56,18 +65,38 @@ class Shape:
     deterministic: bool
     optimizer: str
     adapter_precision: str = "fp32"
+    prior: int = 0
+    """Samples of the regularization batch beside each batch; 0 without any."""
 
     @property
     def work(self) -> float:
         """TFLOP of one optimizer step, if it is SDXL's UNet; else good for ratios only."""
-        area = self.pixels / 1024**2
-        forward = FORWARD[0] * area + FORWARD[1] * area**2
         once, each_rank = STEP[self.targets, self.checkpointing]
-        return forward * (once + each_rank * self.rank) * self.batch * self.accumulation
+        samples = (self.batch + self.prior) * self.accumulation
+        return forward(self.pixels) * (once + each_rank * self.rank) * samples
 
     def comparable(self, other: Shape) -> bool:
         """Whether the other's time tells something about this one's: all but the sizes agree."""
         return self == replace(other, **{size: getattr(self, size) for size in SIZES})
+
+
+def forward(pixels: int) -> float:
+    """TFLOP of SDXL's UNet for one picture of so many pixels."""
+    area = pixels / 1024**2
+    return FORWARD[0] * area + FORWARD[1] * area**2
+
+
+def prior_batch(folder: str, images: int, train: Train) -> int:
+    """Samples of the regularization batch beside each batch; 0 where none are trained on.
+
+    Args:
+        folder: `dataset.regularization`.
+        images: `prior.images`.
+        train: the section of the recipe.
+    """
+    if not train.prior_loss_weight or (folder == "none" and not images):
+        return 0
+    return train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
 
 
 def shape_of(  # noqa: PLR0917
@@ -79,12 +108,15 @@ def shape_of(  # noqa: PLR0917
     device: str,
     root: Path,
     processes: int = 1,
+    prior: int = 0,
 ) -> Shape:
     """The shape of a recipe's steps.
 
     Args:
         device: the model, as `Device.name` has it.
         root: the project's folder, to look into a local base model's config.
+        processes: that train together.
+        prior: samples of the regularization batch beside each batch.
     """
     config = unet_config(base.model, root)
     return Shape(
@@ -104,6 +136,7 @@ def shape_of(  # noqa: PLR0917
         deterministic=compute.deterministic,
         optimizer=train.optimizer,
         adapter_precision=compute.adapter_precision,
+        prior=prior,
     )
 
 

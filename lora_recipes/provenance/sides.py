@@ -40,8 +40,8 @@ _RENAMED_METRICS = {
 """Metrics of earlier releases that have another name now."""
 
 _ABOUT_CODE = ("code.", "packages.")
-_NO_SETTING = ("overridden", "schema")
-"""Keys of resolved.yaml that say how the settings came about, not what they are."""
+_NO_SETTING = ("overridden", "prior_prompts", "schema")
+"""Keys of resolved.yaml that say how the settings came about, or say them again."""
 
 _NEVER_TWICE = ("ss_session_id", "ss_training_", "sshs_", "modelspec.date", "modelspec.hash")
 """How fields of a header begin that differ from run to run, or that follow from the tensors."""

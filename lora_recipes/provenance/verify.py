@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lora_recipes.errors import CannotTell, UserError
 from lora_recipes.formats.drift import Drift, drift
+from lora_recipes.pipeline import ENCODED, PRIOR, RESOLVED
 from lora_recipes.provenance.compare import compare, read_record
 from lora_recipes.provenance.environments import own_environment
 from lora_recipes.provenance.inputs import damaged, fetch, link_base, place_inputs
@@ -25,6 +26,7 @@ from lora_recipes.provenance.revision import Revision, resolve_revision
 from lora_recipes.provenance.verdict import Output, Verdict
 from lora_recipes.provenance.whole import check_record, check_resolved
 from lora_recipes.provenance.worktree import Worktree, checked_out
+from lora_recipes.recipe.yamlfile import read
 from lora_recipes.reporting import Reporter
 
 
@@ -105,6 +107,7 @@ def _verify(
     )
     drift, notes = _drift(there, outputs, network, report)
     notes += _damaged_outputs(outputs, objects)
+    notes += _of_generated(there.root, wanted.every_stage)
     if wanted.keep:
         notes.append(f"it was run in {there.root}")
     now = read_record(there.root).environment
@@ -136,6 +139,18 @@ def _drift(
         else:
             measured[output.path] = drift(old / output.path, there.root / output.path)
     return measured, notes
+
+
+def _of_generated(root: Path, every_stage: bool) -> list[str]:
+    """Where the regularization pictures come from, if the base generated any."""
+    if not read(root / RESOLVED, RESOLVED).data.get("prior_prompts"):
+        return []
+    if every_stage:
+        return [f"the regularization pictures in {PRIOR} were generated again"]
+    return [
+        "the regularization pictures are those that the commit generated and encoded then: "
+        f"{ENCODED} is the cache's; --all generates them again"
+    ]
 
 
 def _damaged_outputs(outputs: tuple[Output, ...], objects: Objects) -> list[str]:

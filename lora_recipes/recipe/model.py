@@ -13,6 +13,7 @@ from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.kinds import Allowed, Name, Short
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
@@ -66,6 +67,9 @@ class Recipe(Section):
     dataset: Annotated[Dataset, Short("which pictures, which words")] = Dataset()
     """Which pictures, and which words go with them."""
 
+    prior: Annotated[Prior, Short("regularization pictures that the base generates")] = Prior()
+    """Regularization pictures that the base model generates."""
+
     prepare: Annotated[Prepare, Short("pictures → pixels")] = Prepare()
     """How pictures become training pixels."""
 
@@ -88,6 +92,7 @@ class Recipe(Section):
 SECTIONS: tuple[str, ...] = (
     "base",
     "dataset",
+    "prior",
     "prepare",
     "encode",
     "lora",

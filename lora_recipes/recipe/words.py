@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from lora_recipes.hashing import counter
+
 PLACEHOLDERS = ("trigger", "class_word")
 """What may stand in braces in a template or a prompt."""
 
@@ -30,3 +32,22 @@ def placeholders(text: str) -> list[str]:
     ['trigger', 'place']
     """
     return re.findall(r"\{([^{}]*)\}", text)
+
+
+PRIOR_PLACEHOLDERS = ("class_word", "word")
+"""What may stand in braces in a prompt of `prior.prompts`: never the subject's own word."""
+
+_RARE = "bcdfghjkmnpqrstvwxz"
+
+
+def with_word(text: str, number: int) -> str:
+    """The prompt of regularization picture `number`, with its `{word}` filled in.
+
+    A word is four consonants that follow from the number alone: none means anything, and the base
+    has no picture of it, as it had none of the trigger.
+
+    >>> with_word("a {word} toy", 0)
+    'a XXXX toy'
+    """
+    letters = (_RARE[counter(number, "word", place) % len(_RARE)] for place in range(4))
+    return text.replace("{word}", "".join(letters))

@@ -9,12 +9,21 @@ from dataclasses import dataclass
 
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.recipe.judging import HELDOUT as FOLDER
-from lora_recipes.report.figures import CLEAR, FINAL, all_compared, best, step_of, unseen_losses
+from lora_recipes.report.figures import (
+    CLEAR,
+    FINAL,
+    all_compared,
+    best,
+    prior_losses,
+    step_of,
+    unseen_losses,
+)
 from lora_recipes.report.inputs import Inputs, Photo
 from lora_recipes.report.usage import subject
 from lora_recipes.text import counted
 
 MILDER = 0.7
+KEPT = 40
 FEWEST = 4
 """With fewer pictures to train on, none is moved away from them."""
 
@@ -79,6 +88,19 @@ def _train(inputs: Inputs) -> Iterator[Advice]:
         yield _of_length("shorter", steps // 2, f"Train for half the steps: {why}")
     elif learned > -CLEAR:
         yield _of_length("longer", 2 * steps, "Train for twice the steps: little was learned")
+    if forgot >= CLEAR:
+        yield from _keep_in_mind(inputs)
+
+
+def _keep_in_mind(inputs: Inputs) -> Iterator[Advice]:
+    """Regularization pictures, where there are none, and a class word for their own prompt."""
+    if prior_losses(inputs) or "class_word" not in inputs.resolved["dataset"]:
+        return
+    yield Advice(
+        "It forgets much less beside pictures that the base draws first; name what it should keep "
+        "in prior.prompts",
+        f"{NEW_RUN} keeping -S prior.images={KEPT}",
+    )
 
 
 def _is_clearly_better(inputs: Inputs, snapshot: str) -> bool:

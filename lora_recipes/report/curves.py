@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lora_recipes.report.charts import Chart, Line, spell
-from lora_recipes.report.figures import all_compared, smooth, step_of, tenths, unseen_losses
+from lora_recipes.report.figures import (
+    all_compared,
+    prior_losses,
+    smooth,
+    step_of,
+    tenths,
+    unseen_losses,
+)
 from lora_recipes.report.inputs import Inputs
 
 ROOM = 1.06
@@ -15,14 +22,25 @@ ODD = 0.95
 
 def loss(inputs: Inputs) -> Chart:
     """The loss of each step, the smoothed loss, and where snapshots were taken."""
-    steps = [float(step.step) for step in inputs.steps]
     losses = [step.loss for step in inputs.steps]
+    return _over_steps(inputs, losses, "Loss over the optimizer steps")
+
+
+def prior_loss(inputs: Inputs) -> Chart | None:
+    """The same on regularization pictures; None without any."""
+    losses = prior_losses(inputs)
+    title = "Loss on regularization pictures over the optimizer steps"
+    return _over_steps(inputs, losses, title) if losses else None
+
+
+def _over_steps(inputs: Inputs, losses: Sequence[float], title: str) -> Chart:
+    steps = [float(step.step) for step in inputs.steps]
     smoothed = smooth(losses)
     first, last = tenths(losses)
     marks = [float(name.removeprefix("step-")) for name in inputs.snapshots]
     top = _top(losses, smoothed)
     return Chart(
-        "Loss over the optimizer steps",
+        title,
         f"{len(losses)} steps. The mean loss is {first:.4f} over the first tenth and "
         f"{last:.4f} over the last tenth.",
         [

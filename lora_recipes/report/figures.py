@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import Any, Literal
 
-from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
+from lora_recipes.dataset.roles import CONTROL, HELDOUT, REGULARIZATION, TRAIN
 from lora_recipes.recipe.judging import no_verdict
 from lora_recipes.report.inputs import Inputs
 from lora_recipes.text import counted
@@ -77,6 +77,11 @@ def all_compared(inputs: Inputs) -> dict[str, Compared]:
     return {role: both for role, both in found.items() if both}
 
 
+def prior_losses(inputs: Inputs) -> list[float]:
+    """Each step's loss on regularization pictures; empty where there were none."""
+    return [step.prior_loss for step in inputs.steps if step.prior_loss is not None]
+
+
 def tenths(losses: Sequence[float]) -> tuple[float, float]:
     """The mean loss of the first and of the last tenth of the steps."""
     part = max(1, len(losses) // 10)
@@ -122,7 +127,8 @@ def is_clear(losses: Sequence[float]) -> bool:
 
 
 def readings(inputs: Inputs) -> list[Reading]:
-    """Did it learn, or can nobody tell; did it forget, where that was measured."""
+    """Did it learn, or can nobody tell; did it forget, where that was measured; and what it kept,
+    where regularization pictures were trained on."""
     heldout, control = compared(inputs, HELDOUT), compared(inputs, CONTROL)
     if heldout:
         count = sum(photo.role == HELDOUT for photo in inputs.photos)
@@ -133,6 +139,9 @@ def readings(inputs: Inputs) -> list[Reading]:
     if control:
         count = sum(photo.role == CONTROL for photo in inputs.photos)
         found.append(_forgot(control, count))
+    if losses := prior_losses(inputs):
+        count = sum(photo.role == REGULARIZATION for photo in inputs.photos)
+        found.append(_kept(losses, count))
     return found
 
 
@@ -227,4 +236,30 @@ def _forgot(both: Compared, count: int) -> Reading:
         "It forgot other things",
         f"Its error {where} is {by} higher than the base model's {numbers}. "
         "Use it at a lower strength, or train it for fewer steps.",
+    )
+
+
+def _kept(losses: Sequence[float], count: int) -> Reading:
+    """What the regularization pictures, which are trained on, say; single steps' losses jump."""
+    first, last = tenths(losses)
+    where = f"on the {counted(count, 'regularization picture')}"
+    numbers = f"({first:.4f} → {last:.4f})"
+    if not is_clear(losses):
+        return Reading(
+            "good",
+            "It kept what it was shown",
+            f"Its error {where} stayed, up to the noise of single steps {numbers}.",
+        )
+    by = percent(abs(last / first - 1) if first else 0.0).lstrip("+")
+    if last < first:
+        return Reading(
+            "good",
+            "It kept what it was shown",
+            f"Its error {where} fell by {by} in the training {numbers}.",
+        )
+    return Reading(
+        "unsure",
+        "It lost some of what it was shown",
+        f"Its error {where} rose by {by} in the training {numbers}. "
+        "Raise train.prior_loss_weight, or lower the learning rate.",
     )

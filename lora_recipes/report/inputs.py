@@ -55,6 +55,9 @@ class Step:
     loss: float
     learning_rate: float
 
+    prior_loss: float | None = None
+    """On regularization pictures; None where there are none."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -181,7 +184,12 @@ def _steps(path: Path) -> list[Step]:
             raise ValueError("cut off, or no such table")
         rows = (dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines)
         return [
-            Step(int(row["step"]), _finite(row["loss"]), _finite(row["learning_rate"]))
+            Step(
+                int(row["step"]),
+                _finite(row["loss"]),
+                _finite(row["learning_rate"]),
+                _finite(row["prior_loss"]) if "prior_loss" in row else None,
+            )
             for row in rows
         ]
     except OSError as error:

@@ -61,7 +61,7 @@ def page(inputs: Inputs) -> str:
     """The HTML text: a pure function of the inputs, with every picture inside."""
     resolved = inputs.resolved
     losses = [step.loss for step in inputs.steps]
-    unseen = curves.unseen(inputs)
+    unseen, prior = curves.unseen(inputs), curves.prior_loss(inputs)
     return (
         environment()
         .get_template(TEMPLATES[0])
@@ -89,6 +89,7 @@ def page(inputs: Inputs) -> str:
             clear=figures.is_clear(losses),
             tenths=figures.tenths(losses),
             loss=draw(curves.loss(inputs)),
+            prior=draw(prior) if prior else None,
             unseen=draw(unseen) if unseen else None,
             rate=None if curves.is_constant(inputs) else draw(curves.learning_rate(inputs)),
             file=ADAPTER,

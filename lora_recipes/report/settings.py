@@ -25,7 +25,7 @@ def sections(resolved: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found = {
         name: flat(values)
         for name, values in resolved.items()
-        if isinstance(values, Mapping) and name not in NO_SETTINGS
+        if isinstance(values, Mapping) and values and name not in NO_SETTINGS
     }
     for key in resolved["overridden"]:
         name, _, inner = key.partition(".")
@@ -51,7 +51,7 @@ def as_yaml(resolved: Mapping[str, Any]) -> str:
         {
             name: values
             for name, values in resolved.items()
-            if isinstance(values, Mapping) and name not in NO_SETTINGS
+            if isinstance(values, Mapping) and values and name not in NO_SETTINGS
         }
     )
 

@@ -11,22 +11,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from lora_recipes.adapter.parts import Adapted
-from lora_recipes.base.compute import free_memory
-from lora_recipes.base.load import load_unet, load_vae
+from lora_recipes.base.load import load_unet
 from lora_recipes.errors import UserError
-from lora_recipes.generate.generation import (
-    Embeddings,
-    Generation,
-    NotFiniteError,
-    decode,
-    denoise,
-    embed,
-)
+from lora_recipes.generate.generation import Embeddings, Generation, NotFiniteError, denoise
+from lora_recipes.generate.one_model_at_a_time import generate
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.reporting import Reporter
 from lora_recipes.sample.sample_images import SampleImage
@@ -52,27 +44,17 @@ def generate_samples(
     Raises:
         UserError: an adapter does not fit the base, or an image is not finite.
     """
-    embedded = embed(generation, {image.prompt for image in images}, report)
-    free_memory()
-    latents = _all_latents(images, embedded, generation, lora, adapters, report)
-    free_memory()
-    with report.loading(f"the VAE of {generation.base.model}"):
-        vae = load_vae(generation.base, generation.root, torch.float32, generation.device)
-    with report.bar("decode images", len(images)) as bar:
-        for image in images:
-            with _named(image):
-                decoded = decode(vae, latents[image])
-            yield image, decoded
-            bar.advance()
+    all_latents = partial(_all_latents, images, generation, lora, adapters, report)
+    yield from generate(images, generation, all_latents, _named, report)
 
 
 def _all_latents(  # noqa: PLR0917
     images: Sequence[SampleImage],
-    embedded: Mapping[str, Embeddings],
     generation: Generation,
     lora: Lora,
     adapters: Mapping[str, Path],
     report: Reporter,
+    embedded: Mapping[str, Embeddings],
 ) -> dict[SampleImage, Tensor]:
     """The finished latents of every image, adapter by adapter, so that each loads once."""
     with report.loading(f"the UNet of {generation.base.model}"):

@@ -9,7 +9,7 @@ from lora_recipes.dataset.buckets import target_of
 from lora_recipes.dataset.manifest import read_pictures
 from lora_recipes.dataset.prepare import prepare
 from lora_recipes.dataset.size_problems import told_buckets
-from lora_recipes.pipeline import IMAGES, PICTURES
+from lora_recipes.pipeline import IMAGES, PICTURES, PRIOR
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.prepare import Prepare
@@ -25,7 +25,7 @@ def run(root: Path, report: Reporter) -> None:
     """
     pictures = read_pictures(root / PICTURES)
     settings = read_section(root, "prepare", Prepare)
-    prepare(data_folder(root), pictures, settings, root / IMAGES, report)
+    prepare(data_folder(root), pictures, settings, root / IMAGES, report, prior=root / PRIOR)
     if settings.buckets:
         sizes = (target_of((it.width, it.height), settings) for it in pictures)
         report.say(f"buckets: {told_buckets(Counter(sizes))}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lora_recipes.dataset.roles import NEVER_TRAINED, TRAIN
+from lora_recipes.dataset.roles import NEVER_TRAINED, REGULARIZATION, TRAIN, TRAINED
 from lora_recipes.errors import UserError
 from lora_recipes.files import own_folder
 from lora_recipes.imports import large_libraries
@@ -25,6 +25,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.yamlfile import read
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from lora_recipes.base.compute import Setup
     from lora_recipes.encode.store import EncodedIndex, Example
     from lora_recipes.train.checkpoints import Checkpoints
-    from lora_recipes.train.data.stream import Stream
+    from lora_recipes.train.data.prior_stream import AnyStream
     from lora_recipes.train.distributed.ranks import World
     from lora_recipes.train.job import Job, Outcome
 
@@ -48,6 +49,7 @@ class TrainedRecipe:
 
     base: Base
     dataset: Dataset
+    prior: Prior
     prepare: Prepare
     encode: Encode
     lora: Lora
@@ -124,7 +126,7 @@ def _train(  # noqa: PLR0917
     root: Path,
     recipe: TrainedRecipe,
     index: EncodedIndex,
-    stream: Stream,
+    stream: AnyStream,
     setup: Setup,
     checkpoints: Checkpoints,
     world: World,
@@ -174,6 +176,7 @@ def read_recipe(root: Path) -> TrainedRecipe:
     return TrainedRecipe(
         base=read_section(root, "base", Base),
         dataset=read_section(root, "dataset", Dataset),
+        prior=read_section(root, "prior", Prior),
         prepare=read_section(root, "prepare", Prepare),
         encode=read_section(root, "encode", Encode),
         lora=read_section(root, "lora", Lora),
@@ -184,9 +187,10 @@ def read_recipe(root: Path) -> TrainedRecipe:
     )
 
 
-def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
+def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, AnyStream]:
     """What is trained on, in which order; fails before any model is loaded."""
     from lora_recipes.encode.store import read_index
+    from lora_recipes.train.data.prior_stream import PriorStream
     from lora_recipes.train.data.stream import Stream
 
     index = read_index(encoded)
@@ -194,14 +198,19 @@ def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, Stream]:
     repeats, shapes = [image.repeats for image in images], [image.size for image in images]
     if problems := problems_for_images(train, repeats, shapes=shapes):
         raise UserError(problems)
-    return index, Stream.of(repeats, train, shapes)
+    stream = Stream.of(repeats, train, shapes)
+    kept = _of_role(index, REGULARIZATION)
+    if kept and train.prior_loss_weight:
+        others = [image.repeats for image in kept], [image.size for image in kept]
+        return index, PriorStream.of(stream, *others, train)
+    return index, stream
 
 
 def prepare_job(  # noqa: PLR0917
     root: Path,
     recipe: TrainedRecipe,
     index: EncodedIndex,
-    stream: Stream,
+    stream: AnyStream,
     setup: Setup,
     checkpoints: Checkpoints,
     world: World,
@@ -229,6 +238,7 @@ def prepare_job(  # noqa: PLR0917
     adapted.inject(recipe.lora, recipe.train.seed)
     enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)
     images = sum(stream.repeats) // recipe.train.repeats
+    kept = _of_role(index, REGULARIZATION) if recipe.train.prior_loss_weight else []
 
     def write_adapter(path: Path, step: int | None) -> None:
         header = build(
@@ -236,6 +246,7 @@ def prepare_job(  # noqa: PLR0917
             recipe.base_identity,
             index.manifest,
             images=images,
+            regularization=sum(image.repeats for image in kept),
             steps=stream.steps,
             step=step,
             prediction=index.prediction,
@@ -259,7 +270,9 @@ def prepare_job(  # noqa: PLR0917
         adapted=adapted,
         objective=Objective.of(recipe.train, base),
         pictures=Pictures(
-            root / ENCODED, _of_role(index, TRAIN), choice=Choice.of(recipe.train, index)
+            root / ENCODED,
+            [image for role in TRAINED for image in _of_role(index, role)],
+            choice=Choice.of(recipe.train, index),
         ),
         stream=stream,
         train=recipe.train,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning
@@ -15,7 +15,7 @@ from lora_recipes.recipe.sections.runtime import Runtime
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.train.checkpoints import Checkpoints
 from lora_recipes.train.data.batches import Pictures
-from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.prior_stream import AnyStream
 from lora_recipes.train.distributed.ranks import World
 from lora_recipes.train.module import Denoiser
 from lora_recipes.train.objective import Objective
@@ -33,7 +33,7 @@ class Job:
     """Its parts that have an adapter."""
     objective: Objective
     pictures: Pictures
-    stream: Stream
+    stream: AnyStream
     train: Train
     runtime: Runtime
     adapter_dtype: torch.dtype
@@ -58,7 +58,7 @@ class Outcome:
     """What a training leaves behind, besides the adapter in the denoiser."""
 
     losses: list[float]
-    """The mean loss of each optimizer step."""
+    """The mean loss of each optimizer step; of the subject's pictures, where there are others."""
     skipped: int
     """Steps whose gradients overflowed in fp16; 0 in other precisions."""
     resumed_at: int
@@ -67,3 +67,5 @@ class Outcome:
     """What this process took for its steps."""
     peak_bytes: int | None
     """The largest memory: the device's tensors, or on a CPU the whole process."""
+    prior_losses: list[float] = field(default_factory=list)
+    """The mean loss of each step's regularization pictures; empty where there are none."""

@@ -64,6 +64,7 @@ def fit(job: Job, report: Reporter) -> Outcome:
     training.views.release()
     return Outcome(
         losses=training.record.losses(),
+        prior_losses=training.record.prior_losses(),
         skipped=int(training.record.skipped),
         resumed_at=resumed_at,
         seconds=time.monotonic() - start,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lora_recipes.errors import UserError
 from lora_recipes.train.data.batches import Batch, Pictures
-from lora_recipes.train.data.stream import Stream, TrainingSample
+from lora_recipes.train.data.prior_stream import AnyStream, PriorStream
+from lora_recipes.train.data.stream import TrainingSample
 
 NEVER = -1
 
@@ -24,6 +25,7 @@ class StepRecord(torch.nn.Module):
     """
 
     losses_S: Tensor
+    prior_losses_S: Tensor
     parts_N: Tensor
     bad_loss: Tensor
     bad_gradient: Tensor
@@ -34,7 +36,7 @@ class StepRecord(torch.nn.Module):
     def __init__(
         self,
         pictures: Pictures,
-        stream: Stream,
+        stream: AnyStream,
         add_up: Callable[[Tensor], None] = lambda tensor: None,
     ) -> None:
         """Begin with nothing.
@@ -49,6 +51,8 @@ class StepRecord(torch.nn.Module):
         self.stream = stream
         self._add_up = add_up
         self.register_buffer("losses_S", torch.zeros(stream.steps))
+        if isinstance(stream, PriorStream):
+            self.register_buffer("prior_losses_S", torch.zeros(stream.steps))
         self.register_buffer("parts_N", torch.zeros(stream.accumulation))
         self.register_buffer("bad_loss", torch.tensor(NEVER))
         self.register_buffer("bad_gradient", torch.tensor(NEVER))
@@ -64,12 +68,16 @@ class StepRecord(torch.nn.Module):
             self.parts_N[batch.number % accumulation] = part
 
     def end_step(self, step: int) -> None:
-        """Add up a step's loss, the mean over its samples, in the order of the stream."""
+        """Add up a step's loss, the mean over its samples, in the order of the stream.
+
+        Regularization pictures, where there are any, have a loss of their own.
+        """
         self._add_up(self.parts_N)
-        total = torch.zeros_like(self.losses_S[0])
-        for part in self.parts_N:
-            total += part
-        self.losses_S[step] = total
+        own_N = self.parts_N
+        if isinstance(self.stream, PriorStream):
+            own_N, prior_N = self.parts_N.tensor_split([self.stream.own_batches(step)])
+            self.prior_losses_S[step] = _sum(prior_N) / self.stream.loss_weight
+        self.losses_S[step] = _sum(own_N)
         bad_N = ~self.parts_N.isfinite()
         batch = bad_N.to(torch.int8).argmax() + step * self.stream.accumulation
         self.bad_loss = _first(self.bad_loss, bad_N.any(), batch)
@@ -105,6 +113,12 @@ class StepRecord(torch.nn.Module):
         """The loss of every step so far; 0 for the steps to come."""
         return [float(loss) for loss in self.losses_S.tolist()]
 
+    def prior_losses(self) -> list[float]:
+        """The same of the regularization pictures; empty where there are none."""
+        if not isinstance(self.stream, PriorStream):
+            return []
+        return [float(loss) for loss in self.prior_losses_S.tolist()]
+
     @property
     def _longest_overflow(self) -> int:
         return min(LONGEST_OVERFLOW, self.stream.steps)
@@ -139,6 +153,14 @@ def check_finite(weights: Mapping[str, Tensor], step: int) -> None:
                 what=f"{name} is not finite after step {step}",
                 fix="lower train.learning_rate or set compute.precision to fp32",
             )
+
+
+def _sum(parts_N: Tensor) -> Tensor:
+    """One by one: the same for any number of processes and on any device."""
+    total = torch.zeros_like(parts_N[0])
+    for part in parts_N:
+        total += part
+    return total
 
 
 def _first(known: Tensor, happened: Tensor, number: int | Tensor) -> Tensor:

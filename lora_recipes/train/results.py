@@ -77,15 +77,17 @@ def write_outputs(
 def loss_table(outcome: Outcome, job: Job) -> str:
     """`loss.tsv`: step, epoch, loss and learning rate of every optimizer step.
 
-    Steps and epochs count from 1; a step belongs to its last sample's epoch. Numbers are written
-    so that reading them gives the same number back.
+    Where regularization pictures are trained on, their loss stands last, `prior_loss`. Steps and
+    epochs count from 1; a step belongs to its last sample's epoch. Numbers are written so that
+    reading them gives the same number back.
     """
     stream = job.stream
-    rows = ["step\tepoch\tloss\tlearning_rate\n"]
+    rows = ["step\tepoch\tloss\tlearning_rate" + ("\tprior_loss" if outcome.prior_losses else "")]
     for step, loss in enumerate(outcome.losses):
         epoch = stream.epoch_of(step) + 1
-        rows.append(f"{step + 1}\t{epoch}\t{loss!r}\t{job.rate(step)!r}\n")
-    return "".join(rows)
+        prior = f"\t{outcome.prior_losses[step]!r}" if outcome.prior_losses else ""
+        rows.append(f"{step + 1}\t{epoch}\t{loss!r}\t{job.rate(step)!r}{prior}")
+    return "".join(f"{row}\n" for row in rows)
 
 
 def metrics(outcome: Outcome, measured: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -99,6 +101,11 @@ def metrics(outcome: Outcome, measured: Mapping[str, Mapping[str, float]]) -> di
     losses = outcome.losses
     part = max(1, len(losses) // PART)
     figures = {"loss_first": fmean(losses[:part]), "loss_last": fmean(losses[-part:])}
+    if prior := outcome.prior_losses:
+        figures |= {
+            "prior_loss_first": fmean(prior[:part]),
+            "prior_loss_last": fmean(prior[-part:]),
+        }
     for role, loss in measured.items():
         figures |= {f"{role}_loss": loss["adapter"], f"{role}_loss_base": loss["base"]}
     skipped = {"skipped_steps": outcome.skipped} if outcome.skipped else {}

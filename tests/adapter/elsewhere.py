@@ -23,6 +23,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 from tests.adapter.tiny import CONTEXT, POOLED, fill, predict, tiny_unet
 
@@ -35,6 +36,7 @@ def sections(**changed):
         "base": Base(model="pocket"),
         "dataset": Dataset(trigger="zorblat", class_word="figure"),
         "prepare": Prepare(resolution=64),
+        "prior": Prior(),
         "encode": Encode(),
         "lora": LORA,
         "train": Train(repeats=10, epochs=2),

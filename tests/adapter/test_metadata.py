@@ -19,12 +19,14 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 
 DEFAULTS = {
     "base": Base(),
     "dataset": Dataset(),
     "prepare": Prepare(),
+    "prior": Prior(),
     "encode": Encode(),
     "lora": Lora(),
     "train": Train(),
@@ -49,7 +51,7 @@ def test_every_section_is_there_whole_and_reads_back_as_it_was():
     header = fields(lora=Lora(rank=7, alpha=3.5))
 
     for name in SECTIONS:
-        kept = restored(type(DEFAULTS[name]), json.loads(header[f"lora_recipes.{name}"]))
+        kept = restored(type(DEFAULTS[name]), json.loads(header.get(f"lora_recipes.{name}", "{}")))
         assert kept == (Lora(rank=7, alpha=3.5) if name == "lora" else DEFAULTS[name])
 
 
@@ -72,13 +74,16 @@ def test_a_section_that_training_does_not_track_is_left_out():
 
 def test_the_hash_covers_every_section_the_base_and_the_data():
     header = fields()
-    covered = {name: json.loads(header[f"lora_recipes.{name}"]) for name in SECTIONS}
+    assert "lora_recipes.prior" not in header, "a section of which everything is off is not there"
+    there = [name for name in SECTIONS if name != "prior"]
+    covered = {name: json.loads(header[f"lora_recipes.{name}"]) for name in there}
 
     assert header["lora_recipes.hash"] == digest(
         {**covered, "base_identity": "sha256:b", "manifest": "sha256:m"}
     )
     assert fields(step=250)["lora_recipes.hash"] == header["lora_recipes.hash"]
     assert fields(train=Train(seed=1))["lora_recipes.hash"] != header["lora_recipes.hash"]
+    assert fields(prior=Prior(images=20))["lora_recipes.hash"] != header["lora_recipes.hash"]
 
 
 def test_other_tools_find_their_fields_with_the_recipes_values():
@@ -169,6 +174,7 @@ def test_each_change_of_a_tracked_section_changes_the_header_and_repeating_none_
     changed = [
         fields(base=Base(model="pocket")),
         fields(dataset=Dataset(trigger="zorblat")),
+        fields(prior=Prior(images=20)),
         fields(prepare=Prepare(resolution=512)),
         fields(encode=Encode(vae_precision="fp16")),
         fields(lora=Lora(targets="transformer")),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lora_recipes.dataset.generated import write_index
 from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.prepare import Prepare
 
@@ -41,7 +42,7 @@ def put(folder: Path, name: str, content: bytes | str | Image.Image | None = Non
 
 
 def project(root: Path, dataset: dict[str, Any], prepare: dict[str, Any] | None = None) -> None:
-    """params.yaml with data/my, and a resolved.yaml of the two sections."""
+    """params.yaml with data/my, a resolved.yaml of the two sections, and no generated pictures."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text("recipe: any\ndata: data/my\n")
     sections = {
@@ -49,6 +50,7 @@ def project(root: Path, dataset: dict[str, Any], prepare: dict[str, Any] | None 
         "prepare": Prepare(**(prepare or {})).model_dump(mode="json"),
     }
     (root / "resolved.yaml").write_text(json.dumps(sections))
+    write_index(root / "build" / "prior", [])
 
 
 def files_under(folder: Path) -> list[str]:

@@ -245,6 +245,21 @@ def test_duplicates_are_warned_of_and_a_held_out_one_loudest(folder):
     ]
 
 
+def test_a_picture_to_learn_and_to_keep_is_warned_of_and_folders_repeat_both(folder):
+    put(folder, "10_zwk toy/a.png", photo(64, 64, 1))
+    put(folder, "reg/2_toy/b.png", photo(64, 64, 1))
+    manifest, report = look(folder, regularization="reg")
+    assert report.warned == [
+        "the subject's and for regularization, which pull against each other: "
+        "10_zwk toy/a.png = reg/2_toy/b.png",
+    ]
+    assert "pictures: 1 to train on, 1 for regularization" in report.said
+    assert [(image.role, image.repeats) for image in manifest.images] == [
+        ("regularization", 2),
+        ("train", 10),
+    ]
+
+
 @pytest.mark.usefixtures("later")
 def test_untouched_files_are_not_read_again_and_say_the_same(folder, monkeypatch):
     put(folder, "a.jpg")

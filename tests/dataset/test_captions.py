@@ -96,6 +96,23 @@ def test_the_template_serves_the_rest(folder):
     }
 
 
+def test_the_class_gets_the_template_without_the_trigger_and_needs_a_class_word(folder):
+    for path in ("a.png", "reg/b.png", "reg/3_a brown toy/c.png", "reg/d.png"):
+        put(folder, path)
+    put(folder, "reg/d.txt", "a red star")
+    assert read(folder, **TOY, regularization="reg") == {
+        "a.png": ("a photo of zwk toy", "template"),
+        "reg/3_a brown toy/c.png": ("a brown toy", "folder"),
+        "reg/b.png": ("a photo of toy", "template"),
+        "reg/d.png": ("a red star", "file"),
+    }
+    assert errors(folder, trigger="zwk", regularization="reg") == (
+        "data: 1 picture has no caption, and dataset.class_word is none, so nothing says what "
+        "these regularization images show: reg/b.png\n"
+        "  fix:     set dataset.class_word, or write a caption beside each: reg/b.txt"
+    )
+
+
 def test_a_template_without_trigger_needs_none(folder):
     put(folder, "a.png")
     assert read(folder, template="an ink drawing") == {"a.png": ("an ink drawing", "template")}

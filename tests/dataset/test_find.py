@@ -261,6 +261,10 @@ def test_missing_and_empty_roles_are_errors(folder):
         "data/other: dataset.control = other: there is no such folder\n"
         "  fix:     put pictures there, or set dataset.control to none"
     )
+    assert error(folder, regularization="held") == (
+        "data/held: dataset.regularization = held: holds no pictures\n"
+        "  fix:     put pictures there, or set dataset.regularization to none"
+    )
 
 
 def test_nothing_but_held_out_pictures_is_an_error(folder):
@@ -275,6 +279,9 @@ def test_one_folder_cannot_have_two_roles(folder):
     assert error(folder, heldout="same", control="same") == (
         "dataset.heldout and dataset.control are both same\n"
         "  fix:     give each its own sub-folder, or set one to none"
+    )
+    assert error(folder, control="same", regularization="same").startswith(
+        "dataset.control and dataset.regularization are both same\n"
     )
 
 
@@ -310,18 +317,17 @@ def test_one_folder_cannot_have_two_roles(folder):
         (
             "reg/1_dog",
             {},
-            "data/reg: 1 picture would be trained on, but its name means regularization images, "
-            "which do not exist here yet\n"
-            "  fix:     move the folder out of the data folder; to measure what is forgotten, keep "
-            "it and set dataset.control: reg",
+            "data/reg: 1 picture would be trained on as the subject, but its name means "
+            "regularization images\n"
+            "  fix:     set dataset.regularization: reg, or rename the folder",
         ),
         (
             "regularization",
-            {"control": "test"},
-            "data/regularization: 1 picture would be trained on, but its name means "
-            "regularization images, which do not exist here yet\n"
-            "  fix:     move the folder out of the data folder, or its pictures into data/test to "
-            "measure what is forgotten",
+            {"regularization": "test"},
+            "data/regularization: 1 picture would be trained on as the subject, but its name means "
+            "regularization images\n"
+            "  fix:     move its pictures into data/test, which is dataset.regularization, or "
+            "rename the folder",
         ),
     ],
 )

@@ -113,8 +113,8 @@ def test_a_caption_more_is_named_with_all_of_them(root, pin):
 
 SETTINGS = (
     "  fix:     accept the data as they are: `python -m lora_recipes pin`; or put dataset.trigger, "
-    "class_word, template, heldout and control, or caption files, back: the pictures are those "
-    "that were pinned"
+    "class_word, template, heldout, control and regularization, or caption files, back: the "
+    "pictures are those that were pinned"
 )
 
 

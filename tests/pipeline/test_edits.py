@@ -16,7 +16,7 @@ from tests.test_floors import BLOCK_TORCH
 
 from .project import REPOSITORY, Project, make_project
 
-ALL = ["resolve", "dataset", "prepare", "encode", "train", "sample", "report"]
+ALL = ["resolve", "prior", "dataset", "prepare", "encode", "train", "sample", "report"]
 LATER = {stage: ALL[ALL.index(stage) :] for stage in ALL}
 
 
@@ -56,6 +56,17 @@ def rank(project: Project) -> None:
 
 def resolution(project: Project) -> None:
     project.set("prepare.resolution", 64)
+
+
+def prior_images(project: Project) -> None:
+    project.set("prior.images", 24)
+
+
+def prior_loss_weight(project: Project) -> None:
+    """Refused without regularization pictures."""
+    prior_images(project)
+    project.repro()
+    project.set("train.prior_loss_weight", 0.5)
 
 
 def sample_seeds(project: Project) -> None:
@@ -144,8 +155,8 @@ ROWS = [
     (sample_seeds, ["resolve", "sample", "report"]),
     (learning_rate, ["resolve", "train", "sample", "report"]),
     (rank, ["resolve", "train", "sample", "report"]),
-    (threads, ["resolve", *LATER["encode"]]),
-    (precision, ["resolve", "train", "sample", "report"]),
+    (threads, ["resolve", "prior", *LATER["encode"]]),
+    (precision, ["resolve", "prior", "train", "sample", "report"]),
     (checkpointing, ["resolve", "train", "sample", "report"]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
     (shuffle, [stage for stage in ALL if stage != "prepare"]),
@@ -153,7 +164,9 @@ ROWS = [
     (caption_dropout, ["resolve", "train", "sample", "report"]),
     (max_tokens, ["resolve", *LATER["encode"]]),
     (flip, ["resolve", "dataset", *LATER["encode"]]),
-    (resolution, ["resolve", *LATER["prepare"]]),
+    (resolution, ["resolve", "prior", *LATER["prepare"]]),
+    (prior_images, ["resolve", *LATER["prior"]]),
+    (prior_loss_weight, ["resolve", "train", "sample", "report"]),
     (code_of_train, ["resolve", "train", "sample", "report"]),
     (upgrade_of_peft, ["resolve", "train", "sample", "report"]),
 ]
@@ -182,10 +195,10 @@ def test_plan_tells_before_the_run_what_it_will_do_without_torch(project: Projec
     project.set("sample.seeds", [5])
     try:
         shown = project.run("python", "-c", BLOCK_TORCH, "plan").stdout
-        lines = [line.split() for line in shown.splitlines()[1:8]]
-        assert [line[0] for line in lines if line[1] in ("dataset", "prepare", "encode")] == [
-            "keep"
-        ] * 3
+        lines = [line.split() for line in shown.splitlines()[1:9]]
+        assert [
+            line[0] for line in lines if line[1] in ("prior", "dataset", "prepare", "encode")
+        ] == ["keep"] * 4
         assert ["run", "train", "train.learning_rate"] in lines
         assert ["run", "sample", "sample.seeds"] in lines
         assert "optimizer steps" in shown
@@ -197,13 +210,13 @@ def test_plan_tells_before_the_run_what_it_will_do_without_torch(project: Projec
 def test_plan_knows_what_the_cache_brings_back_and_what_it_cannot(project: Project):
     (project.root / "build/manifest.json").unlink()
     shown = project.run("python", "-m", "lora_recipes", "plan").stdout.splitlines()
-    assert [line.split()[0] for line in shown[1:8]] == ["keep"] * 7
+    assert [line.split()[0] for line in shown[1:9]] == ["keep"] * 8
     cache = project.root / ".dvc/cache"
     cache.rename(cache.with_name("away"))
     try:
         shown = project.run("python", "-m", "lora_recipes", "plan").stdout.splitlines()
-        assert shown[2].split()[:2] == ["run", "dataset"]
-        assert "build/manifest.json (not in the cache), build/pictures.json" in shown[2]
+        assert shown[3].split()[:2] == ["run", "dataset"]
+        assert "build/manifest.json (not in the cache), build/pictures.json" in shown[3]
     finally:
         cache.with_name("away").rename(cache)
         project.run("dvc", "checkout", "-q")

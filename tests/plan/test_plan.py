@@ -77,6 +77,30 @@ step at 0.01 to 0.15 TFLOP/s. No GPU: about 4 days; try `recipe: pocket-tryout`
     )
 
 
+def test_regularization_pictures_are_told_with_what_they_cost(project):
+    project.params(
+        "prior: {images: 30, guidance: 1}\ndataset: {class_word: dog, regularization: reg}\n"
+    )
+    plan = make_plan(resolve(project.root), [1] * 10, project.root, device=Device("CPU"), given=10)
+    rows = dict(plan.rows())
+    assert rows["regularization"] == (
+        "40 pictures (10 given, 30 generated), 1 beside each batch of 1, each seen about 20 times"
+    )
+    assert rows["generate"].startswith(
+        "30 regularization pictures by the base, from 1 prompt, in the stage prior: roughly "
+    )
+    without = make_plan(_without(project), [1] * 10, project.root, device=Device("CPU"))
+    assert plan.duration is not None
+    assert without.duration is not None
+    assert plan.duration.low == 2 * without.duration.low
+    assert plan.length == without.length
+
+
+def _without(project):
+    project.params("")
+    return resolve(project.root)
+
+
 def test_folders_repeats_are_not_shown_as_images(project):
     plan = make_plan(resolve(project.root), [8, *[6] * 7], device=Device("Some CPU"))
     assert str(plan).splitlines()[0] == (

@@ -316,10 +316,10 @@ ONE_OPERATOR = {
     "dataset/buckets.py": {"prepare"},
     "dataset/geometry.py": {"prepare", "encode", "report"},  # a mirrored picture's crop
     "dataset/captions.py": {"dataset"},
-    "dataset/png.py": {"prepare"},
-    "generate/generation.py": {"sample"},
+    "dataset/png.py": {"prior", "prepare"},
+    "generate/generation.py": {"prior", "sample"},
     "report/charts.py": {"report"},
-    "base/single_file.py": {"encode", "train", "sample"},
+    "base/single_file.py": {"prior", "encode", "train", "sample"},
 }
 
 
@@ -330,7 +330,7 @@ def test_one_operator_reruns_the_stages_that_compute_with_it_and_only_those(move
 
 def test_a_config_counts_with_the_modules_that_name_its_folder(moved):
     config = "base/configs/unet/config.json"
-    assert moved(config, lambda text: text + " ") == {"encode", "train", "sample"}
+    assert moved(config, lambda text: text + " ") == {"prior", "encode", "train", "sample"}
 
 
 def test_a_data_file_counts_with_the_modules_that_name_it_or_where_none_does_with_all(package):

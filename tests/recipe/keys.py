@@ -27,11 +27,15 @@ OFF = {
     "dataset.caption.lines": False,
     "dataset.heldout": "none",
     "dataset.control": "none",
+    "dataset.regularization": "none",
     "dataset.masks": "none",
     "dataset.flip": False,
+    "prior.images": 0,
     "prepare.buckets": False,
     "prepare.upscale": False,
     "encode.max_tokens": 77,
+    "train.prior_loss_weight": 1.0,
+    "train.prior_batch_size": "auto",
     "train.warmup_steps": 0,
     "train.weight_decay": 0.0,
     "train.max_grad_norm": 0.0,
@@ -60,6 +64,7 @@ HEADER = {
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
+    "train.prior_loss_weight": ("ss_prior_loss_weight",),
     "train.learning_rate": ("ss_learning_rate", "ss_unet_lr"),
     "train.scheduler": ("ss_lr_scheduler",),
     "train.warmup_steps": ("ss_lr_warmup_steps",),
@@ -121,6 +126,13 @@ CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
 LORA = {"lora.rank": 2, "lora.alpha": 2}
 SMALL = CPU | LORA
 MASKED = SMALL | {"dataset.masks": "alpha"}
+KEEPING = SMALL | {"dataset.regularization": "reg"}
+GENERATING = WORDS | {
+    "prior.images": 2,
+    "prior.steps": 1,
+    "prior.guidance": 1.0,
+    "prior.size": [64, 64],
+}
 
 
 def row(key: str, value: Any, look: str, what: str = "", /, **more: Any) -> Row:
@@ -158,6 +170,13 @@ ROWS = [
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.masks", "alpha", "pictured", "images/index.json", beside=SQUARES),
     row("dataset.flip", True, "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.regularization", "rest", "pictured", "manifest.json", beside=SQUARES),
+    row("prior.images", 3, "generated", "index.json", beside=GENERATING),
+    row("prior.prompts", ["a {word}"], "generated", "index.json", beside=GENERATING),
+    row("prior.steps", 2, "generated", "0000.png", beside=GENERATING),
+    row("prior.guidance", 2.0, "generated", "0000.png", beside=GENERATING),
+    row("prior.seed", 1, "generated", "0000.png", beside=GENERATING),
+    row("prior.size", [72, 64], "generated", "0000.png", beside=GENERATING),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
     row("prepare.buckets", True, "pictured", "images/wide.png.png",
         beside=SQUARES | {"prepare.resolution": 96}, along={"prepare.bucket_step": 16}),
@@ -181,6 +200,8 @@ ROWS = [
         beside=SMALL | {"train.epochs": "auto", "train.steps": 1}),
     row("train.batch_size", 2, "trained", "weights", beside=SMALL),
     row("train.gradient_accumulation", 2, "trained", "weights", beside=SMALL),
+    row("train.prior_loss_weight", 0.5, "trained", "weights", beside=KEEPING),
+    row("train.prior_batch_size", 2, "trained", "weights", beside=KEEPING),
     row("train.learning_rate", 0.02, "stepped"),
     row("train.scheduler", "linear", "stepped"),
     row("train.warmup_steps", 3, "stepped", beside={"train.scheduler": "linear"}),

@@ -107,7 +107,7 @@ def test_a_recipe_whose_file_name_cannot_be_a_name_is_to_be_renamed(project):
         ("train.lr", "train.learning_rate"),
         ("lora_alpha", "lora.alpha"),
         ("mixed_precision", "compute.precision"),
-        ("guidance_scale", "sample.guidance"),
+        ("guidance_scale", "prior.guidance or sample.guidance"),
     ],
 )
 def test_explain_knows_the_words_of_other_trainers(word, key):

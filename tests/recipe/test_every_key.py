@@ -8,6 +8,7 @@ that passes.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,10 +30,13 @@ from lora_recipes.recipe.params import runtime
 from lora_recipes.recipe.rules import broken
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.runtime import Runtime
+from lora_recipes.recipe.words import fill
 from lora_recipes.reporting import Quiet
 from lora_recipes.stages import dataset as dataset_stage
 from lora_recipes.stages import prepare as prepare_stage
+from lora_recipes.stages import prior as prior_stage
 from lora_recipes.stages import sample as sample_stage
 from lora_recipes.tensors import read_tensors, write_tensors
 from lora_recipes.train.distributed.ranks import find_world
@@ -97,6 +101,19 @@ def pictured(settings: Settings, root: Path) -> dict[str, str]:
     return {name: sha256_bytes((build / name).read_bytes()) for name in files_under(build)}
 
 
+def generated(settings: Settings, root: Path) -> dict[str, str]:
+    """The files of the prior stage."""
+    tiny_sdxl(root / "model")
+    prior = Prior(**section(settings, "prior"))
+    words = [fill(text, "none", settings["dataset.class_word"]) for text in prior.prompts]
+    write_resolved(root, prior=prior)
+    with (root / "resolved.yaml").open("a") as file:
+        file.write(json.dumps({"prior_prompts": words})[1:-1] + "\n")
+    prior_stage.run(root, Quiet())
+    folder = root / "build/prior"
+    return {name: sha256_bytes((folder / name).read_bytes()) for name in files_under(folder)}
+
+
 def encoded(settings: Settings, root: Path) -> dict[str, bytes]:
     """The files of the encode stage."""
     tiny_sdxl(root / "model")
@@ -141,7 +158,7 @@ def trained(settings: Settings, root: Path) -> dict[str, Any]:
         train | section(settings, "train"),
         section(settings, "runtime"),
         section(settings, "compute"),
-        ["train"] * 3,
+        ["train"] * 3 + ["regularization"] * 2 * ("dataset.regularization" in settings),
         lora=section(settings, "lora"),
         dataset=section(settings, "dataset"),
     )
@@ -221,7 +238,18 @@ def told(settings: Settings, root: Path) -> str:
 
 LOOKS: dict[str, Callable[[Settings, Path], Any]] = {
     look.__name__: look
-    for look in (located, pictured, encoded, stepped, trained, computed, sampled, shared, told)
+    for look in (
+        located,
+        pictured,
+        generated,
+        encoded,
+        stepped,
+        trained,
+        computed,
+        sampled,
+        shared,
+        told,
+    )
 }
 
 Observe = Callable[[str, Settings], Any]

@@ -62,11 +62,11 @@ def test_both_yaml_parsers_read_a_shipped_file_alike(file):
     assert _ruamel(text) == yaml.safe_load(text)
 
 
-def test_data_is_pinned_by_the_demo_alone():
+def test_data_is_pinned_by_the_demo_and_what_extends_it_alone():
     pinned = [
         name for name in NAMES if load_recipe(ROOT, name).recipe.dataset.manifest != "unpinned"
     ]
-    assert pinned == ["pocket-demo"]
+    assert pinned == ["pocket-demo", "pocket-demo-prior"]
 
 
 def test_pocket_tryout_trains_as_the_demo_does_but_on_any_pictures_and_for_so_many_steps():

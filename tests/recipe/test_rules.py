@@ -293,6 +293,37 @@ BROKEN = [
         "write `masks: alpha` or a sub-folder, or remove train.masked_loss.unmasked_weight",
     ),
     (
+        "regularization-lies-apart",
+        "dataset: {regularization: extra, control: extra}",
+        "dataset.regularization = extra beside dataset.control = extra",
+        "another folder than dataset.control, whose pictures are never trained on",
+        "put regularization pictures into a folder of their own, or write none",
+    ),
+    (
+        "prior-prompts-use-known-words",
+        "prior: {images: 24, prompts: [a star, 'a {trigger} toy']}",
+        "prior.prompts[1] = a {trigger} toy",
+        "{class_word} and {word}",
+        "take out {trigger}",
+    ),
+    (
+        "prior-prompts-need-their-class-word",
+        "dataset: {class_word: null}\nprior: {images: 24}",
+        "dataset.class_word = none beside prior.prompts with {class_word}, such as "
+        "`a photo of {class_word}`",
+        "what kind of thing your subject is, where prior.prompts hold {class_word}",
+        "write, for example, `class_word: dog` under dataset: in params.yaml, or give prompts "
+        "without {class_word} under prior: there",
+    ),
+    (
+        "prior-settings-belong-to-pictures",
+        "train: {prior_loss_weight: 0.5}",
+        "train.prior_loss_weight = 0.5 beside dataset.regularization = none and prior.images = 0",
+        "1.0, the default, without regularization pictures",
+        "set dataset.regularization to the sub-folder that holds some, or prior.images to a "
+        "number, or remove train.prior_loss_weight",
+    ),
+    (
         "seed-belongs-to-crop",
         "prepare: {seed: 3}",
         "prepare.seed = 3 beside prepare.crop = none",
@@ -324,6 +355,13 @@ WARNED = [
         "0 where nothing keeps the trigger: it is left out like any other tag",
         "write `keep_tokens: 1` and the trigger as each caption's first tag, or "
         "`prefix: '{trigger},'`",
+    ),
+    (
+        "regularization-that-weighs-nothing",
+        "train: {prior_loss_weight: 0}\ndataset: {regularization: reg}",
+        "train.prior_loss_weight = 0.0",
+        "above 0 is advised: at 0, regularization pictures are not trained on",
+        "write 1, or take dataset.regularization and prior.images out",
     ),
     (
         "constant-with-warmup-of-nothing",

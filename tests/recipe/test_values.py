@@ -223,8 +223,8 @@ IN_RANGE = "choose a value in that range; the default is "
         (
             "train.learning_rate: 0.001",
             "train.learning_rate is not a key",
-            "one of recipe, data, base, dataset, prepare, encode, lora, train, sample, compute, "
-            "runtime",
+            "one of recipe, data, base, dataset, prior, prepare, encode, lora, train, sample, "
+            "compute, runtime",
             "write learning_rate on a line of its own under train:",
         ),
         (
@@ -248,8 +248,8 @@ IN_RANGE = "choose a value in that range; the default is "
         (
             "description: null",
             "description is not a key",
-            "one of recipe, data, base, dataset, prepare, encode, lora, train, sample, compute, "
-            "runtime",
+            "one of recipe, data, base, dataset, prior, prepare, encode, lora, train, sample, "
+            "compute, runtime",
             "remove the line; each recipe says its own",
         ),
         (

@@ -91,6 +91,9 @@ class Made:
     losses_of_steps: list[float] = field(default_factory=list)
     """In place of a curve that falls."""
 
+    prior_losses: list[float] = field(default_factory=list)
+    """Each step's, on regularization pictures."""
+
     picture_side: int = 24
 
     placed: dict[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]] = field(
@@ -121,7 +124,7 @@ class Made:
 
     def _training(self, out: Path) -> None:
         chance = random.Random(0)
-        rows = ["step\tepoch\tloss\tlearning_rate"]
+        rows = ["step\tepoch\tloss\tlearning_rate" + "\tprior_loss" * bool(self.prior_losses)]
         losses = []
         for step in range(1, self.steps + 1):
             part = step / self.steps
@@ -131,7 +134,8 @@ class Made:
             loss = loss or (0.09 + 0.1 * math.exp(-4 * part)) * chance.lognormvariate(0, 0.5)
             rate = 1e-4 * 0.5 * (1 + math.cos(math.pi * (part - 1 / self.steps)))
             losses.append(loss)
-            rows.append(f"{step}\t1\t{loss!r}\t{rate!r}")
+            prior = f"\t{self.prior_losses[step - 1]!r}" if self.prior_losses else ""
+            rows.append(f"{step}\t1\t{loss!r}\t{rate!r}{prior}")
         (out / "loss.tsv").write_text("\n".join(rows) + "\n", "utf-8")
         part = max(1, len(losses) // 10)
         figures = {

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from lora_recipes.report import figures
+from lora_recipes.report.advice import advice
 from lora_recipes.report.inputs import Inputs, read
+from lora_recipes.report.page import page
 from tests.report.project import Made
 
 
@@ -148,3 +150,27 @@ def test_changes_are_written_with_their_sign(change: float, expected: str):
 )
 def test_sizes_are_written_with_a_unit(count: int, expected: str):
     assert figures.size(count) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "tone", "long"),
+    [
+        (0.0, "good", "stayed, up to the noise of single steps (0.1000 → 0.1000)."),
+        (-0.05, "good", "fell by 50\u202f% in the training (0.1000 → 0.0500)."),
+        (0.1, "unsure", "rose by 100\u202f% in the training (0.1000 → 0.2000). Raise "
+         "train.prior_loss_weight, or lower the learning rate."),
+    ],
+)  # fmt: skip
+def test_regularization_pictures_tell_what_was_kept(
+    tmp_path: Path, change: float, tone: str, long: str
+):
+    losses = [0.1 + change * (step >= 20) + 0.001 * (-1) ** step for step in range(40)]
+    captions = Made().captions | {"reg/05.png": ("regularization", "a photo of a toy")}
+    inputs = read(Made(captions=captions, prior_losses=losses).write(tmp_path))
+
+    *_, kept = figures.readings(inputs)
+    assert (kept.tone, kept.long) == (tone, f"Its error on the 1 regularization picture {long}")
+    shown = page(inputs)
+    assert "Regularization: trained on too, to be kept (1)" in shown
+    assert "Loss on regularization pictures over the optimizer steps" in shown
+    assert not [one for one in advice(inputs) if "prior.images" in one.command]

@@ -135,6 +135,7 @@ HOLD_OUT = (
         ("demo", [
             "git add -A\ngit commit -m 'zwk toy, 40 steps'\ndvc push",
             "dvc exp run -n shorter -S train.epochs=auto -S train.steps=10",
+            "dvc exp run -n keeping -S prior.images=40",
             "dvc exp run -n milder -S sample.strength=0.56",
             "dvc exp run -n seeds -S 'sample.seeds=[0,1,2]'",
         ]),

@@ -21,6 +21,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.recipe.sections.section import Section
 from lora_recipes.recipe.sections.train import Train
@@ -39,6 +40,7 @@ def sections(**changed: Section) -> dict[str, Section]:
         "base": Base(model="model"),
         "dataset": Dataset(trigger="zorp", class_word="circle"),
         "prepare": Prepare(resolution=SIZE),
+        "prior": Prior(),
         "encode": Encode(),
         "lora": LORA,
         "train": Train(),

@@ -24,6 +24,7 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
+from lora_recipes.recipe.sections.prior import Prior
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.reporting import Quiet, Reporter
 from lora_recipes.tensors import read_tensors
@@ -132,6 +133,7 @@ def make_project(
     *,
     lora: dict[str, Any] | None = None,
     dataset: dict[str, Any] | None = None,
+    prior: dict[str, Any] | None = None,
     prepare: dict[str, Any] | None = None,
     encode: dict[str, Any] | None = None,
 ) -> Path:
@@ -140,6 +142,7 @@ def make_project(
     sections = {
         "base": Base(model="pocket"),
         "dataset": Dataset(**(dataset or {})),
+        "prior": Prior(**(prior or {})),
         "prepare": Prepare(**({"resolution": 64} | (prepare or {}))),
         "encode": Encode(**(encode or {})),
         "lora": Lora(**({"rank": 2, "alpha": 2} | (lora or {}))),

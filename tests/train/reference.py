@@ -38,7 +38,7 @@ def plain_loop(root: Path, train: Train, samples: int) -> tuple[dict[str, Tensor
         mean = torch.zeros(())
         for k in positions:
             place = (k // len(looks), k)
-            mean = mean + _loss(unet, folder, seen[k], index, train, place) / len(positions)
+            mean = mean + sample_loss(unet, folder, seen[k], index, train, place) / len(positions)
         mean.backward()
         losses.append(float(mean.detach()))
         norm = torch.stack([w.grad.norm() for w in weights]).norm()
@@ -64,7 +64,9 @@ def _windows(shapes: list[tuple[int, int]], train: Train) -> list[list[int]]:
     return [[k for batch in window for k in batch] for window in windows]
 
 
-def _loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917
+def sample_loss(unet, folder, image, index, train: Train, position) -> Tensor:  # noqa: PLR0917
+    """The loss of one sample, whose draws depend on its position alone."""
+
     def draw(purpose: str, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=draws.generator(train.seed, purpose, *position))
 

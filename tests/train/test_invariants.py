@@ -49,6 +49,9 @@ class Feature:
     encoded: Callable[[Path], None] = field(default=nothing)
     """Edits `build/encoded` as the stages before would have left it, on and off alike."""
 
+    pictures: tuple[str, ...] = ()
+    """The roles of further pictures that the feature needs: without them it is off."""
+
 
 def several_texts(root: Path) -> None:
     """Where tags are shuffled, each picture that is trained on has the texts of three."""
@@ -96,6 +99,16 @@ FEATURES = (
         on={"prepare": {"buckets": True}},
         off={"prepare": {"buckets": False}},
     ),
+    Feature(
+        "regularization",
+        on={"train": {"prior_loss_weight": 0.5, "prior_batch_size": 3}},
+        off={
+            "dataset": {"regularization": "none"},
+            "prior": {"images": 0},
+            "train": {"prior_loss_weight": 1.0, "prior_batch_size": "auto"},
+        },
+        pictures=("regularization",) * 3,
+    ),
 )
 
 each_feature = pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
@@ -112,7 +125,10 @@ def own_checkpoints() -> Iterator[None]:
 def project(root: Path, feature: Feature | None, sections: Sections, **runtime: Any) -> Path:
     chosen = {name: dict(values) for name, values in sections.items()}
     chosen["train"] = SETTINGS | chosen.get("train", {})
-    make_project(root, runtime=runtime, roles=["train"] * 5 + ["heldout"] * 2, **chosen)
+    roles = ["train"] * 5 + ["heldout"] * 2
+    if feature is not None and sections is feature.on:
+        roles += feature.pictures
+    make_project(root, runtime=runtime, roles=roles, **chosen)
     if feature is not None:
         feature.encoded(root)
     return root

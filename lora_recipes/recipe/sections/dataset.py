@@ -83,6 +83,20 @@ class Dataset(Section):
     Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.3 (language drift).
     """
 
+    regularization: Annotated[
+        Folder, Off("none"), Short("sub-folder of pictures that keep what the base knows")
+    ] = "none"
+    """The sub-folder with pictures of the class, or of other things, or `none`.
+
+    They are trained on beside the subject's, so that the base's idea of them stays: a toy that is
+    not yours remains any toy. What they show must not be your subject.
+    With: kohya's `reg/N_class` folders are understood; a picture without a caption gets
+    `dataset.template` without its trigger. `train.prior_loss_weight` says how much they count.
+    The base can also make them itself: `prior.images`.
+    Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2; kohya-ss/sd-scripts
+    (regularization images).
+    """
+
     masks: Annotated[
         Masks,
         Off("none"),

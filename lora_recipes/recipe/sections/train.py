@@ -102,6 +102,36 @@ class Train(Section):
     Source: Segmind, "Understanding Dreambooth LoRA Fine-tuning Parameters".
     """
 
+    prior_loss_weight: Annotated[
+        float,
+        Field(ge=0, le=100),
+        Advised(0.1, 2, also=(0,)),
+        Off(1.0),
+        HeaderField("ss_prior_loss_weight"),
+    ] = 1.0
+    """How much the regularization pictures' loss counts beside the other pictures'.
+
+    Higher: more of what the base knows is kept, less of the subject is learned. Lower: the other
+    way round; at 0 the pictures are not trained on, as if there were none.
+    With: pictures of `dataset.regularization` or `prior.images`.
+    Source: Ruiz et al. 2023 (DreamBooth), arXiv:2208.12242, section 3.2; kohya's and diffusers'
+    `prior_loss_weight`, 1 there too.
+    """
+
+    prior_batch_size: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | Literal["auto"],
+        Off("auto"),
+        Short("a number, or auto: batch_size"),
+    ] = "auto"
+    """How many regularization pictures go through the model at once; `auto`: `train.batch_size`.
+
+    Each batch of the subject's has one of these beside it, in the same optimizer step.
+    Higher: a steadier hold on what the base knows; time grows with it. Lower: quicker.
+    With: pictures of `dataset.regularization` or `prior.images`; at half of `train.batch_size` a
+    step takes half as long again.
+    Source: this project; diffusers and kohya take `train.batch_size`.
+    """
+
     learning_rate: Annotated[
         Rate | Literal["auto"],
         Advised(1e-6, 1e-2),

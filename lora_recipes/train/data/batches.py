@@ -20,8 +20,9 @@ from lora_recipes.encode.store import Example, file_size, load_mask, load_moment
 from lora_recipes.errors import UserError
 from lora_recipes.stopping import WISHES
 from lora_recipes.train.data.choice import Choice
+from lora_recipes.train.data.prior_stream import AnyStream
 from lora_recipes.train.data.rank_schedule import RankSchedule
-from lora_recipes.train.data.stream import Stream, TrainingSample
+from lora_recipes.train.data.stream import TrainingSample
 from lora_recipes.train.data.transfer import send
 
 KEPT_IN_MEMORY = 2**30
@@ -151,7 +152,7 @@ class Pictures:
 class StreamBatches(Dataset[Batch | UserError]):
     """The stream's batches by number. Nothing here draws, so workers cannot change a byte."""
 
-    def __init__(self, pictures: Pictures, stream: Stream) -> None:
+    def __init__(self, pictures: Pictures, stream: AnyStream) -> None:
         self.pictures = pictures
         self.stream = stream
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lora_recipes.train.data.stream import Stream
+from lora_recipes.train.data.prior_stream import AnyStream
 
 
 @dataclass(frozen=True)
 class RankSchedule:
     """One process's part of a stream. All counts start at 0."""
 
-    stream: Stream
+    stream: AnyStream
     processes: int = 1
     rank: int = 0
 

@@ -58,6 +58,8 @@ class Stream:
     full_batches: bool = False
     """Whether the training ends when so many samples have left in full batches, as one of so many
     steps does. Else whatever waits at the end leaves too."""
+    purpose: str = "order"
+    """Of the draws that make the order."""
 
     @classmethod
     def of(cls, repeats: Sequence[int], train: Train, shapes: Sequence[Size] = ()) -> Stream:
@@ -120,7 +122,10 @@ class Stream:
     def sample(self, index: int) -> TrainingSample:
         """The sample at a place of the stream."""
         epoch, place = divmod(index, self.epoch_length)
-        return TrainingSample(epoch, index, _order(self.repeats, self.seed, epoch)[place])
+        return TrainingSample(epoch, index, self._order(epoch)[place])
+
+    def _order(self, epoch: int) -> list[int]:
+        return _order(self.repeats, self.seed, self.purpose, epoch)
 
     def batch(self, number: int) -> list[TrainingSample]:
         """The samples of a batch."""
@@ -189,8 +194,7 @@ class Stream:
     def _incoming(self) -> Iterator[TrainingSample]:
         """The samples of one epoch after the other, without an end."""
         for epoch in count():
-            order = _order(self.repeats, self.seed, epoch)
-            for index, image in enumerate(order, epoch * self.epoch_length):
+            for index, image in enumerate(self._order(epoch), epoch * self.epoch_length):
                 yield TrainingSample(epoch, index, image)
 
 
@@ -231,7 +235,7 @@ def _leaving(
     yield from filter(None, waiting.values())
 
 
-@lru_cache(maxsize=2)
-def _order(repeats: Sequence[int], seed: int, epoch: int) -> list[int]:
+@lru_cache(maxsize=4)  # two epochs, of the subject and of regularization pictures
+def _order(repeats: Sequence[int], seed: int, purpose: str, epoch: int) -> list[int]:
     images = [image for image, count in enumerate(repeats) for _ in range(count)]
-    return [images[place] for place in draws.permutation(len(images), seed, "order", epoch)]
+    return [images[place] for place in draws.permutation(len(images), seed, purpose, epoch)]
