@@ -108,14 +108,17 @@ def make_project(
     roles: list[str] | None = None,
     *,
     lora: dict[str, Any] | None = None,
+    dataset: dict[str, Any] | None = None,
+    prepare: dict[str, Any] | None = None,
+    encode: dict[str, Any] | None = None,
 ) -> Path:
     """A project folder as the stages before training leave it."""
     chosen = {"repeats": 3, "batch_size": 1, "gradient_accumulation": 2, "learning_rate": 1e-2}
     sections = {
         "base": Base(model="pocket"),
-        "dataset": Dataset(),
-        "prepare": Prepare(resolution=64),
-        "encode": Encode(),
+        "dataset": Dataset(**(dataset or {})),
+        "prepare": Prepare(**({"resolution": 64} | (prepare or {}))),
+        "encode": Encode(**(encode or {})),
         "lora": Lora(**({"rank": 2, "alpha": 2} | (lora or {}))),
         "train": Train(**(chosen | (train or {}))),
         "compute": Compute(**({"device": "cpu", "precision": "fp32"} | (compute or {}))),
