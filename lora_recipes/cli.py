@@ -159,6 +159,9 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         print(f"warning: {lost}", file=sys.stderr)
     if data.repeats == []:
         raise UserError(data.problems)
+    made = make_plan(resolved, data.repeats, root, sure=data.sure, number_of_texts=data.texts)
+    if made.texts and made.texts.warning:
+        print(f"warning: {made.texts.warning}", file=sys.stderr)
     document = resolved_document(root, resolved)
     fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
@@ -167,7 +170,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         ("device", absent_device(resolved.recipe.compute.device)),
         ("verdict", unless_held_out(resolved.recipe.dataset, resolved.params.data)),
         ("pocket", no_likeness(resolved.recipe.base.model, resolved.params.data)),
-        *make_plan(resolved, data.repeats, root, sure=data.sure).rows(),
+        *made.rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
     if problems := [*(fetch.problems if fetch else []), *data.problems]:

@@ -20,6 +20,9 @@ from lora_recipes.recipe.sections.dataset import Dataset
 SUBJECT = (TRAIN, HELDOUT)
 """Roles of pictures that show the subject; others never get its trigger."""
 
+TRIGGER = "{trigger}"
+"""In `dataset.caption.prefix`: the trigger then comes before every caption anyhow."""
+
 JOINERS = "\u200c\u200d"
 """Letters of no width that words and emoji are made with."""
 
@@ -76,7 +79,7 @@ def survey(
             caption's file, or that cannot be read as far as their header tells.
     """
     found = find(folder, dataset)
-    own, problems = own_captions(folder, found)
+    own, problems = own_captions(folder, found, dataset)
     images = [entry for entry in found.images if not below or entry.path.startswith(f"{below}/")]
     if not images:
         raise UserError(_no_pictures(folder, below))
@@ -98,14 +101,14 @@ def survey(
             for entry in chosen
         ],
         len(kept),
-        [entry.path for entry in kept if not own[entry.path].text],
+        [entry.path for entry in kept if not any(own[entry.path].texts)],
         [entry.path for entry in kept if entry.path in listed],
     )
 
 
 def front_of(entry: DataFile, dataset: Dataset, trigger: str | None) -> str:
     """The words in front of a picture's caption; empty for none. `trigger`: as in `survey`."""
-    if entry.role not in SUBJECT:
+    if entry.role not in SUBJECT or (trigger is None and TRIGGER in dataset.caption.prefix):
         return ""
     if trigger is not None:
         return "" if trigger == "none" else clean(trigger)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lora_recipes.dataset.cache import StatCache
 from lora_recipes.dataset.captions import Caption, captions, tidy, unused
 from lora_recipes.dataset.collisions import Hashes, collisions, hashes_of
 from lora_recipes.dataset.decode import sniff
+from lora_recipes.dataset.doubtful_tags import tell_doubtful_tags
 from lora_recipes.dataset.duplicates import Pair, alike
 from lora_recipes.dataset.examine import FileFacts, examine, headers, version
 from lora_recipes.dataset.find import OTHER_METADATA, DataFile, Found, find, folder_repeats, named
@@ -17,6 +18,7 @@ from lora_recipes.dataset.manifest import Image, Manifest, make
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, HELDOUT, TRAIN
 from lora_recipes.dataset.size import shape
+from lora_recipes.dataset.variants import texts as texts_of
 from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -66,21 +68,24 @@ def build(
     problems += more + _repeat_problems(folder, found) + collisions(folder, hashes)
     if problems:
         raise UserError(sorted(problems, key=lambda problem: str(problem.where)))
-    images = [_image(entry, facts[entry.path], texts[entry.path]) for entry in found.images]
+    images = [
+        _image(entry, texts[entry.path], dataset, facts[entry.path]) for entry in found.images
+    ]
     _tell(found, images, facts, dataset, report)
     return make(images)
 
 
 def glance(
     folder: Path, dataset: Dataset, report: Reporter
-) -> tuple[dict[str, Size], list[Problem]]:
+) -> tuple[dict[str, Size], list[Problem], int | None]:
     """What names, captions and headers tell of a data folder, in milliseconds a picture.
 
     What takes reading every file is left out: damage behind the header, pictures that are there
     twice, files that DVC would take for one.
 
     Returns:
-        The size of each picture by path, and what `build` would refuse.
+        The size of each picture by path, what `build` would refuse, and the number of texts to
+        encode, where the captions are all right.
 
     Raises:
         UserError: as `find`.
@@ -89,30 +94,32 @@ def glance(
     sizes, problems = headers(folder, found.images)
     texts, more = captions(folder, found, dataset)
     problems += more + _repeat_problems(folder, found)
+    number = None
     if not more:
-        images = [
-            Image(
-                path=entry.path, role=entry.role, sha256="", width=0, height=0, format="",
-                caption=texts[entry.path].text, caption_from=texts[entry.path].source,
-            )
-            for entry in found.images
-        ]  # fmt: skip
+        images = [_image(entry, texts[entry.path], dataset) for entry in found.images]
         _tell_folders(found, report)
         _tell_texts(found, images, dataset, report)
-    return sizes, sorted(problems, key=lambda problem: str(problem.where))
+        number = count_texts(images)
+    return sizes, sorted(problems, key=lambda problem: str(problem.where)), number
 
 
-def _image(entry: DataFile, facts: FileFacts, caption: Caption) -> Image:
+def _image(
+    entry: DataFile, caption: Caption, dataset: Dataset, facts: FileFacts | None = None
+) -> Image:
+    first, *more = caption.texts
+    made = texts_of(caption.texts, dataset, entry.role)
     return Image(
         path=entry.path,
         role=entry.role,
-        sha256=facts.sha256,
-        width=facts.width,
-        height=facts.height,
-        format=facts.format,
-        caption=caption.text,
+        sha256=facts.sha256 if facts else "",
+        width=facts.width if facts else 0,
+        height=facts.height if facts else 0,
+        format=facts.format if facts else "",
+        caption=first,
         caption_from=caption.source,
         repeats=repeats_of(entry),
+        captions=caption.texts if more else (),
+        variants=made if made != (first,) else (),
     )
 
 
@@ -120,6 +127,11 @@ def repeats_of(entry: DataFile) -> int:
     """How often a `N_name` folder repeats a picture. Only what is trained on is repeated."""
     named = folder_repeats(entry.path)
     return named[0] if named and entry.role == TRAIN else 1
+
+
+def count_texts(images: Iterable[Image]) -> int:
+    """How many texts there are to encode: each once, and the empty one."""
+    return len({"", *(text for image in images for text in image.texts)})
 
 
 def _repeat_problems(folder: Path, found: Found) -> list[Problem]:
@@ -159,6 +171,7 @@ def _tell(
 
 def _tell_texts(found: Found, images: list[Image], dataset: Dataset, report: Reporter) -> None:
     _tell_words(images, dataset, report)
+    tell_doubtful_tags(images, dataset.caption, report)
     empty = [image.path for image in images if not image.caption]
     if empty:
         report.warn(f"{counted(len(empty), 'caption')} without a word: {named(empty)}")
@@ -186,7 +199,7 @@ def _tell_words(images: list[Image], dataset: Dataset, report: Reporter) -> None
     """Words that the recipe counts on and no caption has."""
     train = [image for image in images if image.role == TRAIN]
     trigger, class_word = dataset.trigger, dataset.class_word
-    words = "\n".join(image.caption for image in train)
+    words = "\n".join(text for image in train for text in image.texts)
     if trigger != "none" and tidy(trigger).lower() not in words.lower():  # as CLIP reads them
         report.warn(
             f"dataset.trigger = {brief(trigger)} stands in no caption: the model will not learn "

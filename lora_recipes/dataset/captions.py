@@ -38,38 +38,40 @@ TOLD = 20
 class Caption:
     """The words of one picture."""
 
-    text: str
-    """Unicode NFC, single spaces."""
+    texts: tuple[str, ...]
+    """Unicode NFC, single spaces; mostly one."""
 
     source: str
     """`file`, `metadata`, `folder` or `template`."""
 
 
-Own = dict[str, tuple[str, str]]
-"""Picture's path → (caption, the file or line that it comes from)."""
+Own = dict[str, tuple[tuple[str, ...], str]]
+"""Picture's path → (captions, the file or line that they come from)."""
 
 
 def captions(
     folder: Path, found: Found, dataset: Dataset
 ) -> tuple[dict[str, Caption], list[Problem]]:
     """A caption for every picture, by path, and whatever stands against that."""
-    given, problems = own_captions(folder, found)
+    given, problems = own_captions(folder, found, dataset)
     without = [entry for entry in found.images if entry.path not in given]
     for entry in without:
         named = folder_repeats(entry.path)
         if named:
-            given[entry.path] = Caption(tidy(named[1]), "folder")
+            given[entry.path] = Caption((tidy(named[1]),), "folder")
     left = [entry for entry in without if entry.path not in given]
     template, more = _from_template(folder, left, dataset)
     return given | template, problems + more
 
 
-def own_captions(folder: Path, found: Found) -> tuple[dict[str, Caption], list[Problem]]:
+def own_captions(
+    folder: Path, found: Found, dataset: Dataset
+) -> tuple[dict[str, Caption], list[Problem]]:
     """The captions that pictures have of their own, by path, and whatever stands against them.
 
     A file beside the picture, or a line of metadata.jsonl.
     """
-    from_files, problems = _from_files(folder, found)
+    from_files, problems = _from_files(folder, found, dataset.caption.lines)
     from_metadata, more = _from_metadata(folder, found)
     problems += more
     for path in sorted(from_files.keys() & from_metadata.keys()):
@@ -81,8 +83,8 @@ def own_captions(folder: Path, found: Found) -> tuple[dict[str, Caption], list[P
                 fix="keep one of them",
             )
         )
-    given = {path: Caption(text, "file") for path, (text, _) in from_files.items()}
-    given |= {path: Caption(text, "metadata") for path, (text, _) in from_metadata.items()}
+    given = {path: Caption(texts, "file") for path, (texts, _) in from_files.items()}
+    given |= {path: Caption(texts, "metadata") for path, (texts, _) in from_metadata.items()}
     return given, problems
 
 
@@ -97,7 +99,7 @@ def tidy(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _from_files(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
+def _from_files(folder: Path, found: Found, lines: bool) -> tuple[Own, list[Problem]]:
     images, texts = _by_stem(found.images), _by_stem(found.captions)
     own: Own = {}
     problems = []
@@ -106,10 +108,26 @@ def _from_files(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
         if problem is None:
             caption = texts[stem][0]
             text, problem = _read(folder, caption)
-            own[images[stem][0].path] = (tidy(text), caption.path)
+            captions = _lines(text) if lines else (tidy(text),)
+            own[images[stem][0].path] = (captions, caption.path)
+            if len(captions) > 1 and "" in captions:
+                problem = _empty_line(f"{shown(folder)}/{caption.path}", captions.index("") + 1)
         if problem is not None:
             problems.append(problem)
     return own, problems
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Each line's caption; line ends behind the last one do not count."""
+    return tuple(map(tidy, text.rstrip().split("\n")))
+
+
+def _empty_line(file: str, number: int) -> Problem:
+    return Problem(
+        where=f"{file}:{number}",
+        what="the line is empty, and with dataset.caption.lines each line is a caption",
+        fix="delete the line; train.caption_dropout shows pictures without words",
+    )
 
 
 def _ambiguous(folder: Path, images: list[DataFile], texts: list[DataFile]) -> Problem | None:
@@ -175,7 +193,7 @@ def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
                 continue
             place = f"{entry.path}:{number}"
             try:
-                name, caption = _metadata_line(line)
+                name, texts = _metadata_line(line)
                 path = posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), name))
                 if path not in known:
                     raise _BadLineError(
@@ -189,7 +207,7 @@ def _from_metadata(folder: Path, found: Found) -> tuple[Own, list[Problem]]:
                         "too",
                         "keep one of the lines",
                     )
-                own[path] = (tidy(caption), place)
+                own[path] = (tuple(map(tidy, texts)), place)
             except _BadLineError as error:
                 wrong.append(
                     Problem(where=f"{shown(folder)}/{place}", what=error.what, fix=error.fix)
@@ -214,8 +232,8 @@ class _BadLineError(Exception):
         self.what, self.fix = what, fix
 
 
-def _metadata_line(line: str) -> tuple[str, str]:
-    """`file_name` and `text` of one line."""
+def _metadata_line(line: str) -> tuple[str, list[str]]:
+    """`file_name` of one line, and its `text`, which may be a list of several."""
     example = '{"file_name": "a.png", "text": "a caption"}'
     try:
         value = json.loads(line, parse_int=float)  # of any length
@@ -226,15 +244,29 @@ def _metadata_line(line: str) -> tuple[str, str]:
     if not isinstance(value, dict):
         raise _BadLineError("is not a JSON object", f"write lines like {example}")
     for key in ("file_name", "text"):
-        if not isinstance(value.get(key), str):
-            what = f"{key} is not a text" if key in value else f"has no {key}"
-            raise _BadLineError(what, f"write lines like {example}")
-        if half := re.search("[\ud800-\udfff]", value[key]):
-            what = f"{key} holds half of a character, \\u{ord(half[0]):x}"
-            raise _BadLineError(what, "write the line again")
-        if "\0" in value[key]:
-            raise _BadLineError(f"{key} holds a NUL, \\u0000", "write the line again")
-    return unicodedata.normalize("NFC", value["file_name"]), value["text"]
+        if key not in value:
+            raise _BadLineError(f"has no {key}", f"write lines like {example}")
+    _check_text("file_name", value["file_name"], example)
+    several = value["text"] if isinstance(value["text"], list) else None
+    if several == []:
+        raise _BadLineError("text is a list without a caption", f"write lines like {example}")
+    for number, text in enumerate(several or ()):
+        _check_text(f"text[{number}]", text, example)
+        if len(several or ()) > 1 and not text.strip():
+            raise _BadLineError(f"text[{number}] is empty", "take it out of the list")
+    if several is None:
+        _check_text("text", value["text"], example)
+    return unicodedata.normalize("NFC", value["file_name"]), several or [value["text"]]
+
+
+def _check_text(key: str, text: object, example: str) -> None:
+    if not isinstance(text, str):
+        raise _BadLineError(f"{key} is not a text", f"write lines like {example}")
+    if half := re.search("[\ud800-\udfff]", text):
+        what = f"{key} holds half of a character, \\u{ord(half[0]):x}"
+        raise _BadLineError(what, "write the line again")
+    if "\0" in text:
+        raise _BadLineError(f"{key} holds a NUL, \\u0000", "write the line again")
 
 
 def _from_template(
@@ -256,7 +288,7 @@ def _from_template(
             _without(folder, own, "dataset.trigger is none", "set dataset.trigger, or ")
         )
     text = tidy(fill(dataset.template, dataset.trigger, dataset.class_word))
-    return {path: Caption(text, "template") for path in own}, problems
+    return {path: Caption((text,), "template") for path in own}, problems
 
 
 def _without(folder: Path, paths: list[str], why: str, better: str = "") -> Problem:

@@ -50,6 +50,18 @@ class Image:
     repeats: int = 1
     """From a `N_name` folder; multiplies train.repeats."""
 
+    captions: tuple[str, ...] = ()
+    """All that are written for the picture, where there are several; `caption` is the first."""
+
+    variants: tuple[str, ...] = ()
+    """What `dataset.caption` makes of its captions; empty where that is the caption alone. The
+    manifest's hash does not cover them: they are the recipe's, not the data's."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that may go with it; the first is the caption as written."""
+        return self.variants or (self.caption,)
+
 
 @dataclass(frozen=True)
 class ListedPicture:
@@ -90,19 +102,20 @@ def make(images: Iterable[Image]) -> Manifest:
     return Manifest(content_hash([hashed_fields(image) for image in ordered]), ordered)
 
 
-HashedFields = dict[str, str | int]
-"""role, path, sha256, caption and repeats of one picture."""
+HashedFields = dict[str, str | int | list[str]]
+"""role, path, sha256, caption and repeats of one picture, and `captions` where it has several."""
 
 
 def hashed_fields(image: Image) -> HashedFields:
     """The part of a picture's entry that the manifest's hash covers."""
-    return {
+    fields: HashedFields = {
         "role": hashed(image.role),
         "path": image.path,
         "sha256": image.sha256,
         "caption": image.caption,
         "repeats": image.repeats,
     }
+    return fields | ({"captions": list(image.captions)} if image.captions else {})
 
 
 def content_hash(fields: list[HashedFields]) -> str:
@@ -115,9 +128,15 @@ def write(path: Path, manifest: Manifest) -> None:
     content = {
         "schema": SCHEMA,
         "hash": manifest.hash,
-        "images": [vars(image) for image in manifest.images],
+        "images": [_fields(image) for image in manifest.images],
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def _fields(image: Image) -> dict[str, object]:
+    """All of a picture's entry, without what it has not."""
+    rare = ("captions", "variants")
+    return {name: value for name, value in vars(image).items() if value or name not in rare}
 
 
 def write_pictures(path: Path, manifest: Manifest) -> None:

@@ -159,20 +159,26 @@ def differences(old: list[HashedFields], new: list[HashedFields]) -> list[str]:
             if was != now:
                 lines.append(f"{word} {path}" + ("" if field == "sha256" else f": {was} -> {now}"))
     for old_path, path in pairs:
-        was, now = before[old_path]["caption"], after[path]["caption"]
+        was, now = _captions(before[old_path]), _captions(after[path])
         if was != now:
-            lines.append(f'caption:  {path}: "{was}" -> "{now}"')
+            lines.append(f"caption:  {path}: {was} -> {now}")
     return [brief(line) for line in lines]
+
+
+def _captions(image: HashedFields) -> str:
+    captions = image.get("captions")
+    several = captions if isinstance(captions, list) else [image["caption"]]
+    return ", ".join(f'"{caption}"' for caption in several)
 
 
 def _renamed(gone: dict[str, HashedFields], come: dict[str, HashedFields]) -> list[tuple[str, str]]:
     """Paths of the same bytes, old and new, in order."""
     homeless = defaultdict(list)
     for path in sorted(gone):
-        homeless[gone[path]["sha256"]].append(path)
+        homeless[str(gone[path]["sha256"])].append(path)
     pairs = []
     for path in sorted(come):
-        candidates = homeless[come[path]["sha256"]]
+        candidates = homeless[str(come[path]["sha256"])]
         if candidates:
             pairs.append((candidates.pop(0), path))
     return pairs
@@ -183,6 +189,7 @@ def _only_settings(listing: list[HashedFields], manifest: Manifest) -> bool:
     before = {image["path"]: image for image in listing}
     files = {(image["path"], image["sha256"]) for image in listing}
     return files == {(image.path, image.sha256) for image in manifest.images} and all(
-        image.caption_from == "template" or image.caption == before[image.path]["caption"]
+        image.caption_from == "template"
+        or _captions(hashed_fields(image)) == _captions(before[image.path])
         for image in manifest.images
     )

@@ -71,6 +71,11 @@ def integers(high: int, seed: int, purpose: str, positions: Sequence[Position]) 
     )
 
 
+def happens(rate: float, seed: int, purpose: str, position: Position) -> bool:
+    """Whether something happens to one sample: never at a rate of 0, always at 1."""
+    return bool(torch.rand((), generator=generator(seed, purpose, *position)) < rate)
+
+
 def permutation(count: int, seed: int, purpose: str, *position: int) -> list[int]:
     """The numbers 0 … count - 1 in a drawn order, each order equally likely."""
     order: list[int] = torch.randperm(count, generator=generator(seed, purpose, *position)).tolist()

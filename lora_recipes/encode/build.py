@@ -25,7 +25,11 @@ from lora_recipes.pipeline import stage
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.encode import Encode
+from lora_recipes.recipe.windows import tokens_read
 from lora_recipes.reporting import Reporter
+
+EMPTY = ""
+"""Encoded always, so that `train.caption_dropout` reruns nothing but the training."""
 
 TEXT_PARTS = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
 
@@ -57,12 +61,12 @@ class Work:
     kind: str
     what: str
     items: Mapping[str, PreparedPicture]
-    """Pixels' hashes or captions, each once, with the first picture that has it."""
+    """Pixels' hashes or texts, each once, with the first picture that has it."""
     cache_key: Mapping[str, object]
     model: str
     """Which model does it, for a message."""
     load: Callable[[], Any]
-    encode: Callable[[Any, PreparedPicture], Encoded]
+    encode: Callable[[Any, str, PreparedPicture], Encoded]
 
 
 def encode(
@@ -91,20 +95,22 @@ def encode(
         works = _works(pictures, settings, places, device, hashes)
         moments, texts = (_run(work, places, report) for work in works)
         images = tuple(
-            _example(picture, moments[picture.pixels], texts[picture.caption])
+            _example(picture, moments[picture.pixels], [texts[text].name for text in picture.texts])
             for picture in pictures
         )
         for picture in pictures:
-            notes = texts[picture.caption].notes
-            if notes["cut"]:
-                report.warn(
-                    f"{picture.path}: its caption has {notes['tokens']} tokens, SDXL reads "
-                    f"{TOKENS}; cut off: {notes['cut']}"
-                )
+            _tell_what_is_cut(picture, texts, settings.encode, report)
         components = {name: hashes[name] for name in ("vae", *TEXT_PARTS)}
         write_index(
             places.out,
-            EncodedIndex(images, manifest, facts.latent_scale, facts.prediction, components),
+            EncodedIndex(
+                images,
+                manifest,
+                facts.latent_scale,
+                facts.prediction,
+                components,
+                texts[EMPTY].name,
+            ),
         )
 
 
@@ -117,7 +123,8 @@ def _works(
 ) -> tuple[Work, Work]:
     """What the VAE encodes, and what the text encoders do."""
     base, root, precision = settings.base, places.root, settings.encode.vae_precision
-    known = _cache_key(settings, device)
+    known, tokens = _cache_key(settings, device), settings.encode.max_tokens
+    longer = {} if tokens == TOKENS else {"max_tokens": tokens}
     moments = Work(
         kind="moments",
         what="pictures",
@@ -125,16 +132,18 @@ def _works(
         cache_key=known | {"vae": hashes["vae"], "precision": precision},
         model=f"the VAE of {base.model}",
         load=lambda: load_vae(base, root, DTYPES[precision], device),
-        encode=lambda vae, picture: encode_file(vae, picture.file, picture.path),
+        encode=lambda vae, _, picture: encode_file(vae, picture.file, picture.path),
     )
     texts = Work(
         kind="text",
-        what="captions",
-        items=_each_once((picture.caption, picture) for picture in pictures),
-        cache_key=known | {name: hashes[name] for name in TEXT_PARTS},
+        what="texts",
+        items=_each_once(
+            (text, picture) for picture in pictures for text in (*picture.texts, EMPTY)
+        ),
+        cache_key=known | {name: hashes[name] for name in TEXT_PARTS} | longer,
         model=f"the text encoders of {base.model}",
         load=lambda: load_text_encoders(base, root, torch.float32, device),
-        encode=lambda encoders, picture: encode_caption(encoders, picture.caption, picture.path),
+        encode=lambda encoders, text, picture: encode_caption(encoders, text, picture.path, tokens),
     )
     return moments, texts
 
@@ -189,7 +198,7 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
             model = work.load()
         with report.bar(f"encode {work.what}", len(work.items), len(written)) as bar:
             for source in new:
-                encoded = work.encode(model, work.items[source])
+                encoded = work.encode(model, source, work.items[source])
                 reuse.put(source, encoded)
                 keep(source, encoded)
                 bar.advance()
@@ -199,12 +208,25 @@ def _run(work: Work, places: Places, report: Reporter) -> dict[str, Written]:
     return written
 
 
-def _example(picture: PreparedPicture, moments: Written, text: Written) -> Example:
+def _tell_what_is_cut(
+    picture: PreparedPicture, texts: Mapping[str, Written], encode: Encode, report: Reporter
+) -> None:
+    """Of the texts of one picture, the longest is enough."""
+    longest = max((texts[text].notes for text in picture.texts), key=lambda it: int(it["tokens"]))
+    if not longest["cut"]:
+        return
+    report.warn(
+        f"{picture.path}: its caption has {longest['tokens']} tokens, of which encode.max_tokens = "
+        f"{encode.max_tokens} reads {tokens_read(encode.max_tokens)}; cut off: {longest['cut']}"
+    )
+
+
+def _example(picture: PreparedPicture, moments: Written, texts: Sequence[str]) -> Example:
     return Example(
         path=picture.path,
         role=picture.role,
         repeats=picture.repeats,
         moments=moments.name,
-        texts=(text.name,),
+        texts=tuple(texts),
         time_ids=picture.time_ids,
     )

@@ -77,7 +77,9 @@ class PreparedPicture:
     original_size: tuple[int, int]
     crop: tuple[int, int]
     size: tuple[int, int]
-    caption: str
+    texts: tuple[str, ...]
+    """All that may go with it; the first is its caption as written."""
+
     repeats: int
 
     @property
@@ -109,6 +111,6 @@ def _picture(folder: Path, image: Image, entry: IndexedPicture) -> PreparedPictu
         original_size=entry.original_size,
         crop=entry.crop,
         size=entry.size,
-        caption=image.caption,
+        texts=image.texts,
         repeats=image.repeats,
     )

@@ -47,6 +47,8 @@ class Example:
     repeats: int
     moments: str
     texts: tuple[str, ...]
+    """Each as likely as another while training; number 0 is the caption as written."""
+
     time_ids: tuple[int, int, int, int, int, int]
     """Original height and width, crop top and left, target height and width, in pixels.
 
@@ -86,10 +88,15 @@ class EncodedIndex:
     components: Mapping[str, str]
     """Hashes of the VAE, the text encoders and the tokenizers."""
 
+    empty_text: str = ""
+    """The file of the empty text; empty where it was not encoded."""
+
 
 def write_index(folder: Path, index: EncodedIndex) -> None:
     """Write `index.json`, the last file of a complete folder."""
     fields = asdict(index)
+    if not index.empty_text:
+        del fields["empty_text"]
     for image in fields["images"]:
         if not image["mask"]:
             del image["mask"]

@@ -9,7 +9,7 @@ Shapes: B batch, here 1, C channels, H and W height and width of the latents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lora_recipes.base.components import TOKENS
-from lora_recipes.base.load import load_scheduler, load_text_encoders
+from lora_recipes.base.load import TextEncoders, load_scheduler, load_text_encoders
 from lora_recipes.diffusion import draws
+from lora_recipes.encode.text import embed as embed_text
 from lora_recipes.generate.base_config import latent_shape, zeros_for_empty_prompt
 from lora_recipes.recipe.sections.base import Base
+from lora_recipes.recipe.windows import tokens_read, windows
 from lora_recipes.reporting import Reporter
+
+EMBEDDED = (
+    "prompt_embeds",
+    "negative_prompt_embeds",
+    "pooled_prompt_embeds",
+    "negative_pooled_prompt_embeds",
+)
+"""The names of the pipeline's arguments, in the order in which `encode_prompt` returns them."""
 
 Embeddings = dict[str, Tensor]
 """A prompt's and its negative prompt's, by the names of the pipeline's arguments, on the CPU."""
@@ -57,40 +67,58 @@ class Generation:
     dtype: torch.dtype
     """The frozen UNet's; text encoders and VAE always compute in fp32."""
 
+    max_tokens: int = TOKENS
+    """How many tokens of a prompt are read: as many as of a caption in training."""
+
 
 def embed(
     generation: Generation, prompts: Iterable[str], report: Reporter
 ) -> dict[str, Embeddings]:
     """Each prompt's embeddings and its negative's, by the pipeline's own `encode_prompt`, fp32.
 
-    An empty negative prompt is SDXL's zeros where the base asks for that. The text encoders are
-    loaded for it, and given up.
+    Several windows of tokens, which it does not know, are encoded as captions are. An empty
+    negative prompt is SDXL's zeros where the base asks for that. The text encoders are loaded for
+    it, and given up.
     """
     with report.loading(f"the text encoders of {generation.base.model}"):
         encoders = load_text_encoders(
             generation.base, generation.root, torch.float32, generation.device
         )
-    pipe = _pipeline(generation, **vars(encoders))
-    names = ["prompt_embeds", "negative_prompt_embeds"]
-    names += [f"{sign}pooled_prompt_embeds" for sign in ("", "negative_")]
+    read = tokens_read(generation.max_tokens)
     embedded = {}
     for prompt in sorted(set(prompts)):
         tokens = len(encoders.tokenizer(prompt).input_ids)
-        if tokens > TOKENS:
-            report.warn(f'a prompt has {tokens} tokens; SDXL reads the first {TOKENS}: "{prompt}"')
+        if tokens > read:
+            report.warn(f'a prompt has {tokens} tokens; SDXL reads the first {read}: "{prompt}"')
         with torch.no_grad():
-            tensors = pipe.encode_prompt(
-                prompt,
-                device=generation.device,
-                do_classifier_free_guidance=generation.guidance > 1,
-                negative_prompt=generation.negative_prompt or None,
-            )
+            tensors = _both(generation, encoders, prompt)
         embedded[prompt] = {
             name: tensor.cpu()
-            for name, tensor in zip(names, tensors, strict=True)
+            for name, tensor in zip(EMBEDDED, tensors, strict=True)
             if tensor is not None
         }
     return embedded
+
+
+def _both(generation: Generation, encoders: TextEncoders, prompt: str) -> Sequence[Tensor | None]:
+    """A prompt's embeddings and its negative's, in the order of `EMBEDDED`."""
+    guided, negative = generation.guidance > 1, generation.negative_prompt
+    if windows(generation.max_tokens) == 1:
+        tensors: Sequence[Tensor | None] = _pipeline(generation, **vars(encoders)).encode_prompt(
+            prompt,
+            device=generation.device,
+            do_classifier_free_guidance=guided,
+            negative_prompt=negative or None,
+        )
+        return tensors
+    tokens_LD, pooled_P = embed_text(encoders, prompt, generation.max_tokens)
+    if not guided:
+        return tokens_LD[None], None, pooled_P[None], None
+    if not negative and zeros_for_empty_prompt(generation.base, generation.root):
+        other_LD, other_P = torch.zeros_like(tokens_LD), torch.zeros_like(pooled_P)
+    else:
+        other_LD, other_P = embed_text(encoders, negative, generation.max_tokens)
+    return tokens_LD[None], other_LD[None], pooled_P[None], other_P[None]
 
 
 def denoise(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lora_recipes.command import as_called
-from lora_recipes.dataset.build import glance
+from lora_recipes.dataset.build import count_texts, glance
 from lora_recipes.dataset.decode import pixels_in
 from lora_recipes.dataset.examine import unseen
 from lora_recipes.dataset.find import find
@@ -42,6 +42,9 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
+    texts: int | None = None
+    """How many texts there are to encode; None where that is not known."""
+
     sure: bool = True
     """Whether the dataset stage will count the same pictures: all were looked at, and are right."""
 
@@ -57,19 +60,22 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     repeats = repeats_by_name(folder, dataset)
     report = Quiet()
     problems: list[Problem] = []
+    texts = None
     glanced = False
     try:
         new = unseen(find(folder, dataset).images, facts_file(root))
         glanced = sum(pixels_in(entry.file) for entry in new) > A_MOMENT
         if glanced:
-            sizes, problems = glance(folder, dataset, report)
+            sizes, problems, texts = glance(folder, dataset, report)
             problems += size_problems(sizes, prepare, report)
             report.warn(f"{counted(len(new), 'picture')} new: {GLANCED}; `{as_called('pin')}` does")
         else:
-            problems += _problems(root, folder, dataset, prepare, report)
+            manifest, problems = full_check(root, dataset, prepare, report)
+            texts = count_texts(manifest.images)
+            problems = _of_the_pin(root, folder, manifest, dataset, report) + problems
     except UserError as error:
         problems += error.problems
-    return Preflight(repeats, report.warned, problems, sure=not (glanced or problems))
+    return Preflight(repeats, report.warned, problems, texts, sure=not (glanced or problems))
 
 
 def full_check(
@@ -89,13 +95,11 @@ def full_check(
     return manifest, size_problems(sizes, prepare, report)
 
 
-def _problems(
-    root: Path, folder: Path, dataset: Dataset, prepare: Prepare, report: Quiet
+def _of_the_pin(
+    root: Path, folder: Path, manifest: Manifest, dataset: Dataset, report: Quiet
 ) -> list[Problem]:
-    """Of the pin and of the sizes, both at once."""
-    manifest, of_sizes = full_check(root, dataset, prepare, report)
     try:
         check_pin(root, folder, manifest, dataset.manifest, report)
     except UserError as error:
-        return [*error.problems, *of_sizes]
-    return of_sizes
+        return list(error.problems)
+    return []

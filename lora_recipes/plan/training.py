@@ -15,6 +15,7 @@ from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.speed import counted as counted_time
+from lora_recipes.plan.texts import Texts, texts
 from lora_recipes.plan.work import shape_of
 from lora_recipes.recipe.counts import Counts, count, window
 from lora_recipes.recipe.length import problems_for_images
@@ -75,6 +76,9 @@ class Plan:
     sure: bool = True
     """Whether the pictures are known to be those that will be trained on."""
 
+    texts: Texts | None = None
+    """None where the captions were not read."""
+
     def __str__(self) -> str:
         return "\n".join(aligned(self.rows()))
 
@@ -83,6 +87,7 @@ class Plan:
         mib = self.file_bytes / 2**20
         rows = [
             *_length_rows(self.length, self.train, self.sure),
+            *([("texts", str(self.texts))] if self.texts and self.texts.shown else []),
             ("adapter", f"rank {self.rank} beside {self.modules} weights: {mib:.1f} MiB"),
             ("memory", f"{self.memory}{self._memory_here()}"),
         ]
@@ -109,6 +114,7 @@ def make_plan(
     *,
     device: Device | None = None,
     sure: bool = True,
+    number_of_texts: int | None = None,
 ) -> Plan:
     """Count what a training will take.
 
@@ -119,6 +125,7 @@ def make_plan(
         root: the project's folder, to look into a local base model's config and at earlier runs.
         device: what it would run on; by default what is found on this machine.
         sure: whether all pictures were looked at, and none is refused.
+        number_of_texts: how many there are to encode; None where that is not known.
 
     Raises:
         UserError: the recipe does not fit so few images.
@@ -142,6 +149,7 @@ def make_plan(
         device=device,
         duration=_duration(resolved, length, device, root),
         sure=sure,
+        texts=None if number_of_texts is None else texts(recipe, number_of_texts, root),
     )
 
 

@@ -6,6 +6,7 @@ Otherwise a setting would be ignored without a word.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,15 @@ def condition(owner: BelongsTo) -> str:
     """`unless train.scheduler is polynomial`, `while base.vae is base`."""
     if owner.but:
         return f"while {owner.key} is {_either(owner.but)}"
+    return f"unless {' or '.join(f'{key} is {value}' for key, value in _needed(owner))}"
+
+
+def _needed(owner: BelongsTo) -> Iterator[tuple[str, str]]:
+    """Each key that will do, and the values at which it does, in words."""
     above = f"above {owner.above:g}" if owner.above is not None else _either(owner.values)
-    return f"unless {owner.key} is {above}"
+    yield owner.key, above
+    if owner.or_else is not None:
+        yield from _needed(owner.or_else)
 
 
 def _rule(name: str, owner: BelongsTo) -> Rule:
@@ -35,22 +43,22 @@ def _rule(name: str, owner: BelongsTo) -> Rule:
     if owner.position is not None:
         what = f"Item {owner.position} of {what} (the first is 0)"
 
+    owners = [key for key, _ in _needed(owner)]
+
     def check(recipe: Recipe, root: Path) -> Iterator[Finding]:
         for key in keys:
             given, default = _plain(recipe, key.name), key.default
             if owner.position is not None:
                 given, default = given[owner.position], default[owner.position]
             # What the sub-section lacks is told before what the key itself lacks.
-            unmet = (it for it in key.belongs_to if not it.met_by(_plain(recipe, it.key)))
+            unmet = (it for it in key.belongs_to if not it.met_in(partial(_plain, recipe)))
             if given != default and next(unmet, None) == owner:
                 yield _finding(owner, key.name, default, _plain(recipe, owner.key))
 
     return Rule(
         id=f"{_leaf(name)}-belongs-to-{_leaf(owner.key)}".replace("_", "-"),
-        text=f"{what} stays at its default "
-        + condition(owner).replace(owner.key, f"`{owner.key}`")
-        + ": another value would be ignored.",
-        keys=(name, owner.key),
+        text=f"{what} stays at its default {_marked(owner)}: another value would be ignored.",
+        keys=(name, *owners),
         level="error",
         moment="recipe",
         check=check,
@@ -67,6 +75,13 @@ def _finding(owner: BelongsTo, key: str, default: Any, beside: Any) -> Finding:
         f" beside {owner.key} = {show(beside)}",
         position=owner.position,
     )
+
+
+def _marked(owner: BelongsTo) -> str:
+    text = condition(owner)
+    for key, _ in _needed(owner):
+        text = text.replace(key, f"`{key}`")
+    return text
 
 
 def _mend(owner: BelongsTo) -> str:

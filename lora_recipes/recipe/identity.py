@@ -85,7 +85,7 @@ def _present(
     for field, info in section.model_fields.items():
         value = values[field]
         owner, off = _owner(info), first_of(info, Off)
-        if owner is not None and not owner.met_by(lookup(every, owner.key.split("."))):
+        if owner is not None and not owner.met_in(lambda key: lookup(every, key.split("."))):
             continue
         if off is not None and is_off(value, off):
             continue

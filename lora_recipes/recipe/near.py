@@ -47,6 +47,19 @@ OTHER_NAMES = {
     "guidance_scale": "guidance",
     "cfg_scale": "guidance",
     "train_dtype": "precision",
+    "shuffle_caption": "shuffle",
+    "shuffle_tokens": "shuffle",
+    "enable_tag_shuffling": "shuffle",
+    "caption_separator": "separator",
+    "tag_delimiter": "separator",
+    "keep_tags_count": "keep_tokens",
+    "caption_tag_dropout_rate": "tag_dropout",
+    "token_dropout_rate": "tag_dropout",
+    "caption_prefix": "prefix",
+    "caption_suffix": "suffix",
+    "caption_dropout_rate": "caption_dropout",
+    "proportion_empty_prompts": "caption_dropout",
+    "max_token_length": "max_tokens",
 }
 """What other programs, kohya's and diffusers' scripts first, and people call some of our words."""
 

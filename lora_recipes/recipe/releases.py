@@ -62,12 +62,11 @@ def nested(leaves: Leaves) -> dict[str, Any]:
 
 def _is_chosen(owners: tuple[BelongsTo, ...], leaves: Leaves) -> bool:
     off, _ = _declared()
-    for owner in owners:
-        frozen = plain_value(off[owner.key].value) if owner.key in off else None
-        value = leaves.get(owner.key, frozen)
-        if owner.position is None and (value is None or not owner.met_by(value)):
-            return False
-    return True
+
+    def value_of(key: str) -> Any:
+        return leaves.get(key, plain_value(off[key].value) if key in off else None)
+
+    return all(owner.position is not None or owner.met_in(value_of) for owner in owners)
 
 
 @functools.cache

@@ -77,11 +77,17 @@ class Photo:
 
     name: str
     role: str
+
     caption: str
+    """As written, with the recipe's prefix and suffix."""
+
     width: int
     height: int
     repeats: int
     caption_from: str
+
+    texts: tuple[str, ...] = ()
+    """All that may go with it; the first is `caption`."""
 
 
 @dataclass(frozen=True)
@@ -192,11 +198,12 @@ def _photos(manifest: ManifestFile, folder: Path) -> list[Photo]:
             folder / entry.file,
             image.path,
             image.role,
-            image.caption,
+            image.texts[0],
             image.width,
             image.height,
             image.repeats,
             image.caption_from,
+            image.texts,
         )
         for image, entry in zip(manifest.images, prepared, strict=True)
     ]

@@ -43,6 +43,9 @@ MOST_SUBJECT, MOST_OTHER = 4, 2
 MOST_PHOTOS = 60
 """Pictures of each kind; more would make the page slow to open."""
 
+MOST_TEXTS = 3
+"""Examples of what a picture's caption becomes while training."""
+
 PHOTO_SIDE = 224
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Characters that HTML does not allow, and halves of surrogate pairs.
@@ -90,6 +93,7 @@ def page(inputs: Inputs) -> str:
             example=usage.example(inputs),
             snippet=usage.snippet(resolved["base"], resolved["sample"]["strength"]),
             most_photos=MOST_PHOTOS,
+            most_texts=MOST_TEXTS,
             settings=sections(resolved),
             settings_yaml=as_yaml(resolved),
         )

@@ -16,6 +16,7 @@ from lora_recipes.recipe.resolved import read_section
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.sections.encode import Encode
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.sample import Sample
@@ -41,6 +42,7 @@ def run(root: Path, report: Reporter) -> None:
     dataset = restored(Dataset, _section(header, "dataset"))
     prepare = restored(Prepare, _section(header, "prepare"))
     lora = restored(Lora, _section(header, "lora"))
+    encode = restored(Encode, _section(header, "encode"))
 
     snapshots = sorted((root / SNAPSHOTS).glob("step-*.safetensors"))
     adapters = {path.stem: path for path in snapshots} | {FINAL: root / ADAPTER}
@@ -50,13 +52,15 @@ def run(root: Path, report: Reporter) -> None:
     with fresh_folder(root / SAMPLES) as folder:
         if images:
             size = image_size(sample, prepare.resolution)
-            generation = _generation(root, sample, size, report)
+            generation = _generation(root, sample, size, encode.max_tokens, report)
             _generate(folder, images, generation, lora, adapters, report)
         write_index(folder, images)
     report.say(f"{len(images)} images in {SAMPLES}")
 
 
-def _generation(root: Path, sample: Sample, size: tuple[int, int], report: Reporter) -> Generation:
+def _generation(
+    root: Path, sample: Sample, size: tuple[int, int], max_tokens: int, report: Reporter
+) -> Generation:
     with report.loading("torch and diffusers"), large_libraries():
         from lora_recipes.base.compute import set_up
         from lora_recipes.generate.generation import Generation
@@ -74,6 +78,7 @@ def _generation(root: Path, sample: Sample, size: tuple[int, int], report: Repor
         negative_prompt=sample.negative_prompt,
         device=setup.device,
         dtype=setup.dtype,
+        max_tokens=max_tokens,
     )
 
 

@@ -211,6 +211,7 @@ def prepare_job(  # noqa: PLR0917
     from lora_recipes.base.locate import locate
     from lora_recipes.diffusion.noise import alphas_cumprod
     from lora_recipes.train.data.batches import Pictures
+    from lora_recipes.train.data.choice import Choice
     from lora_recipes.train.fast.recompute import enable_recompute
     from lora_recipes.train.job import Job
     from lora_recipes.train.module import Denoiser
@@ -251,7 +252,9 @@ def prepare_job(  # noqa: PLR0917
         denoiser=Denoiser(unet, setup.dtype),
         adapted=adapted,
         objective=Objective.of(recipe.train, base),
-        pictures=Pictures(root / ENCODED, _of_role(index, TRAIN)),
+        pictures=Pictures(
+            root / ENCODED, _of_role(index, TRAIN), choice=Choice.of(recipe.train, index)
+        ),
         stream=stream,
         train=recipe.train,
         runtime=runtime(root),

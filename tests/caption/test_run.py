@@ -45,9 +45,9 @@ def caption(*options: str, model: str = "blip") -> int:
 
 def texts(root: Path) -> dict[str, str]:
     folder = root / "data/my"
-    own, problems = own_captions(folder, find(folder, MINE))
+    own, problems = own_captions(folder, find(folder, MINE), MINE)
     assert problems == []
-    return {path: found.text for path, found in own.items()}
+    return {path: " | ".join(found.texts) for path, found in own.items()}
 
 
 @pytest.mark.parametrize("model", ["blip", "florence"])

@@ -150,6 +150,64 @@ def test_what_may_be_a_slip_is_warned_of(folder):
     ]
 
 
+def test_the_manifest_holds_what_the_recipe_makes_of_captions(folder):
+    put(folder, "a.png", photo(seed=1))
+    put(folder, "a.txt", "zwk, red, blue")
+    put(folder, "held/b.png", photo(seed=2))
+    put(folder, "held/b.txt", "zwk, green")
+    put(folder, "c.png", photo(seed=3))
+    put(folder, "c.txt", "a zwk")
+    plain, _ = look(folder, heldout="held")
+    varied, report = look(folder, heldout="held", caption={"shuffle": True, "keep_tokens": 1})
+    assert varied.hash == plain.hash
+    assert all(image.texts == (image.caption,) for image in plain.images)
+    held, own, one_tag = varied.images
+    assert (held.texts, one_tag.variants) == (("zwk, green",), ())
+    assert len(own.texts) == 8
+    assert set(own.texts) == {"zwk, red, blue", "zwk, blue, red"}
+    assert report.warned == [
+        "dataset.caption.keep_tokens = 1 leaves no tags to vary in the captions of c.png: they "
+        "stay as written"
+    ]
+    lines, _ = look(folder, heldout="held", caption={"lines": True})
+    assert lines.hash == plain.hash, "each file has one line"
+
+
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        (
+            {"shuffle": True, "separator": ";"},
+            "dataset.caption.separator = ; stands in no caption: each is one tag, and none "
+            "changes; write tags, or set dataset.caption.shuffle to false",
+        ),
+        (
+            {"shuffle": True, "keep_tokens_separator": "|||"},
+            "dataset.caption.keep_tokens_separator = ||| stands in no caption, so "
+            "dataset.caption.keep_tokens counts for all of them",
+        ),
+        (
+            {"tag_dropout": 0.1, "keep_tokens": 3},
+            "dataset.caption.keep_tokens = 3 leaves no tags to vary in the captions of a.png: "
+            "they stay as written",
+        ),
+    ],
+)
+def test_settings_of_tags_that_do_nothing_are_warned_of(folder, caption, told):
+    put(folder, "a.png")
+    put(folder, "a.txt", "zwk, red, blue")
+    assert look(folder, caption=caption)[1].warned == [told]
+
+
+def test_a_trigger_in_the_prefix_stands_in_every_caption(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", "red, blue")
+    manifest, report = look(folder, caption={"prefix": "{trigger},"})
+    assert manifest.images[0].texts == ("zwk, red, blue",)
+    assert manifest.images[0].caption == "red, blue"
+    assert report.warned == []
+
+
 def test_a_trigger_in_no_caption_and_a_template_without_its_class_word_are_warned_of(folder):
     put(folder, "a.png", photo(seed=1))
     put(folder, "held/b.png", photo(seed=2))

@@ -26,7 +26,14 @@ def read(folder: Path, **dataset: str) -> dict[str, tuple[str, str]]:
     section = Dataset(**(dataset or TOY))
     texts, problems = captions(folder, find(folder, section), section)
     assert not problems, "\n".join(map(str, problems))
-    return {path: (caption.text, caption.source) for path, caption in texts.items()}
+    return {path: (caption.texts[0], caption.source) for path, caption in texts.items()}
+
+
+def read_several(folder: Path, **caption: bool) -> dict[str, tuple[str, ...]]:
+    section = Dataset(**TOY, caption=caption)
+    texts, problems = captions(folder, find(folder, section), section)
+    assert not problems, "\n".join(map(str, problems))
+    return {path: caption.texts for path, caption in texts.items()}
 
 
 def errors(folder: Path, **dataset: str) -> str:
@@ -116,6 +123,47 @@ def test_pictures_of_other_things_never_get_the_trigger(folder):
         "things: other/b.png\n"
         "  fix:     write a caption beside each: other/b.txt"
     )
+
+
+def test_each_line_of_a_file_is_a_caption_only_if_asked_for(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", "one  red toy\r\na toy\n\n")
+    assert read_several(folder) == {"a.png": ("one red toy a toy",)}
+    assert read_several(folder, lines=True) == {"a.png": ("one red toy", "a toy")}
+    put(folder, "a.txt", " \n")
+    assert read_several(folder, lines=True) == {"a.png": ("",)}
+
+
+def test_an_empty_line_among_captions_is_named(folder):
+    put(folder, "a.png")
+    put(folder, "a.txt", "a toy\n \nanother\n")
+    assert errors(folder, **TOY, caption={"lines": True}) == (
+        "data/a.txt:2: the line is empty, and with dataset.caption.lines each line is a caption\n"
+        "  fix:     delete the line; train.caption_dropout shows pictures without words"
+    )
+    assert errors(folder) == ""
+
+
+def test_metadata_may_list_several_captions(folder):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", '{"file_name": "a.png", "text": ["a  toy", "a red toy"]}')
+    assert read_several(folder) == {"a.png": ("a toy", "a red toy")}
+
+
+@pytest.mark.parametrize(
+    ("texts", "what", "fix"),
+    [
+        ("[]", "text is a list without a caption", f"write lines like {EXAMPLE}"),
+        ('["a", 3]', "text[1] is not a text", f"write lines like {EXAMPLE}"),
+        ('["a", " "]', "text[1] is empty", "take it out of the list"),
+        (r'["a\u0000"]', r"text[0] holds a NUL, \u0000", "write the line again"),
+        ("{}", "text is not a text", f"write lines like {EXAMPLE}"),
+    ],
+)
+def test_a_bad_list_of_captions_is_named(folder, texts, what, fix):
+    put(folder, "a.png")
+    put(folder, "metadata.jsonl", f'{{"file_name": "a.png", "text": {texts}}}')
+    assert errors(folder) == f"data/metadata.jsonl:1: {what}\n  fix:     {fix}"
 
 
 def test_both_kinds_of_caption_file_are_an_error(folder):

@@ -35,6 +35,7 @@ def test_a_manifest_is_sorted_by_role_and_path_whatever_the_order_given():
         {"sha256": "sha256:" + "c" * 64},
         {"caption": "a toy "},
         {"repeats": 2},
+        {"captions": ("a toy", "another")},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -44,6 +45,20 @@ def test_the_hash_covers_what_training_can_see(change):
 
 def test_the_hash_leaves_out_where_a_caption_came_from():
     assert make([replace(A, caption_from="template")]).hash == make([A]).hash
+
+
+def test_one_caption_is_hashed_and_written_as_before_there_were_several(tmp_path: Path):
+    assert list(hashed_fields(A)) == ["role", "path", "sha256", "caption", "repeats"]
+    several = replace(A, captions=("a toy", "another"), variants=("a toy", "toy a"))
+    assert hashed_fields(several)["captions"] == ["a toy", "another"]
+    write(tmp_path / "manifest.json", make([B]))
+    assert not {"captions", "variants"} & set((tmp_path / "manifest.json").read_text().split('"'))
+    write(tmp_path / "manifest.json", make([several, B]))
+    assert read(tmp_path / "manifest.json") == make([several, B])
+
+
+def test_the_hash_leaves_out_what_the_recipe_makes_of_captions():
+    assert make([replace(A, variants=("a toy", "toy a"))]).hash == make([A]).hash
 
 
 def test_pictures_of_a_role_keep_their_order():

@@ -98,6 +98,19 @@ def test_a_changed_caption_is_named_with_both_texts(root, pin):
     assert complaint(root, pin) == ['  caption:  a.png: "a zwk toy" -> "a zwk doll"']
 
 
+def test_a_caption_more_is_named_with_all_of_them(root, pin):
+    folder = root / "data" / "my"
+    (folder / "a.txt").unlink()
+    line = '{"file_name": "a.png", "text": ["a zwk toy", "zwk"]}'
+    put(folder, "metadata.jsonl", line)
+    assert complaint(root, pin) == ['  caption:  a.png: "a zwk toy" -> "a zwk toy", "zwk"']
+    several = accept(root, Dataset(**TOY)).hash
+    put(folder, "metadata.jsonl", line.replace('"zwk"]', '"zwk", "toy"]'))
+    assert complaint(root, several) == [
+        '  caption:  a.png: "a zwk toy", "zwk" -> "a zwk toy", "zwk", "toy"'
+    ]
+
+
 SETTINGS = (
     "  fix:     accept the data as they are: `python -m lora_recipes pin`; or put dataset.trigger, "
     "class_word, template, heldout and control, or caption files, back: the pictures are those "

@@ -49,9 +49,9 @@ class Project:
     def manifest(self) -> Manifest:
         """What the dataset stage would have found."""
         known = {"sha256": "sha256:0", "format": "PNG", "caption_from": "file"}
-        names = ("path", "role", "caption", "repeats")
+        names = ("path", "role", "caption", "repeats", "variants")
         return make(
-            Image(**{name: one[name] for name in names}, width=640, height=480, **known)
+            Image(**{k: one[k] for k in names if k in one}, width=640, height=480, **known)
             for one in self.pictures
         )
 

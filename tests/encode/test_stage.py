@@ -48,7 +48,7 @@ def test_the_index_tells_all_that_training_needs(project: Project) -> None:
     assert mean.shape == std.shape == (4, 3, 4)
     tokens, pooled = load_text(project.out / one.texts[0])
     assert (tokens.shape, pooled.shape) == ((77, 64), (40,))
-    assert report.said == ["pictures: 3 encoded, 0 known", "captions: 2 encoded, 0 known"]
+    assert report.said == ["pictures: 3 encoded, 0 known", "texts: 3 encoded, 0 known"]
     assert report.warned == []
 
 
@@ -57,7 +57,7 @@ def test_the_output_holds_nothing_but_what_the_index_names(project: Project) -> 
     (project.out / "moments/of-last-year.safetensors").write_bytes(b"stale")
     project.run()
     index = read_index(project.out)
-    named = {name for image in index.images for name in image.files}
+    named = {name for image in index.images for name in image.files} | {index.empty_text}
     assert set(project.written()) == named | {"index.json"}
 
 
@@ -65,7 +65,7 @@ def test_a_file_is_named_by_its_own_bytes_so_the_index_stands_for_all(project: P
     project.run()
     files = {Path(name): content for name, content in project.written().items()}
     named = [name for name in files if name.suffix == ".safetensors"]
-    assert len(named) == 5
+    assert len(named) == 6
     for name in named:
         assert sha256_bytes(files[name])[7:39] == name.stem
 
@@ -94,7 +94,7 @@ def test_cold_equals_warm_and_no_model_is_loaded_where_all_is_known(
     forbid_models(monkeypatch)
     report = project.run()
     assert project.written() == cold
-    assert report.said == ["pictures: 0 encoded, 3 known", "captions: 0 encoded, 2 known"]
+    assert report.said == ["pictures: 0 encoded, 3 known", "texts: 0 encoded, 3 known"]
 
 
 def test_cold_equals_warm_after_edits_and_back(project: Project, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_cold_equals_warm_after_edits_and_back(project: Project, tmp_path: Path)
     first = project.written()
     project.add("a.jpg", 9, "a blue ring")
     project.add("d.png", 2, "a photo of zorp")
-    assert project.run().said == ["pictures: 1 encoded, 2 known", "captions: 1 encoded, 2 known"]
+    assert project.run().said == ["pictures: 1 encoded, 2 known", "texts: 1 encoded, 3 known"]
     edited = project.written()
     (tmp_path / ".lora").rename(tmp_path / "away")
     project.run()
@@ -206,11 +206,11 @@ def change_the_unets_precision(project: Project) -> None:
     ("change", "encoded"),
     [
         (change_vae, ["3", "0"]),
-        (change_text_encoder, ["0", "2"]),
+        (change_text_encoder, ["0", "3"]),
         (change_unet, ["0", "0"]),
         (change_precision, ["3", "0"]),
-        (change_code, ["3", "2"]),
-        (change_threads, ["3", "2"]),
+        (change_code, ["3", "3"]),
+        (change_threads, ["3", "3"]),
         (change_the_unets_precision, ["0", "0"]),
     ],
 )
@@ -231,9 +231,50 @@ def test_a_caption_beyond_the_window_is_told_with_its_picture_cold_and_warm(
     project: Project,
 ) -> None:
     project.add("c.webp", 3, "star " * 75 + "Zorp on a ring")
-    told = "c.webp: its caption has 81 tokens, SDXL reads 77; cut off: Zorp on a ring"
+    told = (
+        "c.webp: its caption has 81 tokens, of which encode.max_tokens = 77 reads 77; cut off: "
+        "Zorp on a ring"
+    )
     assert project.run().warned == [told]
     assert project.run().warned == [told]
+
+
+def test_a_longer_caption_is_read_in_several_windows_and_what_is_beyond_them_told(
+    project: Project,
+) -> None:
+    project.add("c.webp", 3, "star " * 76)
+    project.run()
+    short = {image.path: image.texts[0] for image in read_index(project.out).images}
+    project.settings = {"encode": {"max_tokens": 150}}
+    assert project.run().warned == []
+    long = {image.path: image.texts[0] for image in read_index(project.out).images}
+    for path in short:
+        tokens, pooled = load_text(project.out / long[path])
+        assert (tokens.shape, pooled.shape) == ((152, 64), (40,))
+    project.add("c.webp", 3, "star " * 150 + "Zorp")
+    assert project.run().warned == [
+        "c.webp: its caption has 153 tokens, of which encode.max_tokens = 150 reads 152; cut off: "
+        "Zorp"
+    ]
+    project.settings = {}
+    project.add("c.webp", 3, "star " * 76)
+    report = project.run()
+    assert {image.path: image.texts[0] for image in read_index(project.out).images} == short
+    assert report.said[1] == "texts: 0 encoded, 4 known"
+
+
+def test_each_of_a_pictures_texts_is_encoded_once(project: Project) -> None:
+    project.add("a.jpg", 1, "red, star", variants=("red, star", "star, red", "star, red", ""))
+    report = project.run()
+    assert report.said[1] == "texts: 5 encoded, 0 known"
+    index = read_index(project.out)
+    own = next(image for image in index.images if image.path == "a.jpg")
+    assert len(own.texts) == 4
+    assert own.texts[1] == own.texts[2]
+    assert own.texts[3] == index.empty_text
+    assert len({*own.texts}) == 3
+    project.add("a.jpg", 1, "red, star")
+    assert project.run().said[1] == "texts: 0 encoded, 4 known"
 
 
 def test_one_model_is_freed_before_the_next_is_loaded_and_no_picture_is_kept(
@@ -289,7 +330,7 @@ def test_what_is_known_is_not_kept_in_memory_either(
 
     monkeypatch.setattr(Reuse, "get", watched)
     project.run()
-    assert len(known) == 2 * 8 + 2 * 7
+    assert len(known) == 2 * 8 + 2 * 8  # the empty text is one
 
 
 def test_a_failure_leaves_no_output_behind(project: Project) -> None:

@@ -79,6 +79,23 @@ def class_word(project: Project) -> None:
     project.set("dataset.class_word", "figure")
 
 
+def shuffle(project: Project) -> None:
+    project.set("dataset.caption.shuffle", True)
+    project.set("dataset.caption.separator", " on ")
+
+
+def shuffle_of_what_are_no_tags(project: Project) -> None:
+    project.set("dataset.caption.shuffle", True)
+
+
+def caption_dropout(project: Project) -> None:
+    project.set("train.caption_dropout", 0.1)
+
+
+def max_tokens(project: Project) -> None:
+    project.set("encode.max_tokens", 150)
+
+
 def description(project: Project) -> None:
     project.edit("recipes/pocket-demo.yaml", "description:", "description: Changed.\nold:")
     text = (project.root / "recipes/pocket-demo.yaml").read_text().splitlines()
@@ -125,6 +142,10 @@ ROWS = [
     (precision, ["resolve", "train", "sample", "report"]),
     (checkpointing, ["resolve", "train", "sample", "report"]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
+    (shuffle, [stage for stage in ALL if stage != "prepare"]),
+    (shuffle_of_what_are_no_tags, ["resolve", "dataset", "train", "sample", "report"]),
+    (caption_dropout, ["resolve", "train", "sample", "report"]),
+    (max_tokens, ["resolve", *LATER["encode"]]),
     (resolution, ["resolve", *LATER["prepare"]]),
     (code_of_train, ["resolve", "train", "sample", "report"]),
     (upgrade_of_peft, ["resolve", "train", "sample", "report"]),

@@ -174,3 +174,45 @@ def test_what_does_not_fit_the_images_is_said_of_params_yaml_and_not_of_the_reci
 )
 def test_the_learning_rate_is_drawn(train, steps, drawn):
     assert curve(steps, train) == drawn
+
+
+@pytest.mark.parametrize(
+    ("params", "number", "row"),
+    [
+        ("", 9, None),
+        (
+            "dataset: {caption: {shuffle: true}}",
+            65,
+            "65 different, the empty one included, of 77 tokens: 39.4 MiB of embeddings",
+        ),
+        (
+            "encode: {max_tokens: 225}",
+            9,
+            "9 different, the empty one included, of 227 tokens: 16.0 MiB of embeddings",
+        ),
+        ("base: {model: pocket, revision: none}", 10_000, None),
+    ],
+)
+def test_the_plan_says_how_many_texts_there_are_where_they_are_more_than_captions(
+    project, params, number, row
+):
+    project.params(params + "\n")
+    plan = make_plan(resolve(project.root), [1] * 8, project.root, number_of_texts=number)
+    assert dict(plan.rows()).get("texts") == row
+    assert plan.texts is not None
+    assert plan.texts.warning == ""
+
+
+def test_embeddings_beyond_10_gb_are_warned_of(project):
+    project.params("dataset: {caption: {shuffle: true}}\n")
+    plan = make_plan(resolve(project.root), [1] * 8, project.root, number_of_texts=80_001)
+    assert plan.texts is not None
+    assert plan.texts.warning == (
+        "80,001 texts take 51 GB of embeddings in build/encoded, and as much again in "
+        ".lora/encoded: lower dataset.caption.variants, which is 8"
+    )
+    project.params("")
+    plan = make_plan(resolve(project.root), [1] * 8, project.root, number_of_texts=80_001)
+    assert plan.texts is not None
+    assert plan.texts.warning.endswith(": see whether there have to be so many pictures")
+    assert dict(plan.rows())["texts"].startswith("80,001 different")

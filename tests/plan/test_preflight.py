@@ -47,6 +47,19 @@ def test_pictures_are_counted_with_and_without_their_folders_repeats(root):
     assert found.warnings[0].startswith("data/my: unpinned data, sha256:")
 
 
+@pytest.mark.parametrize("moment", [0, 10**9])
+def test_the_texts_to_encode_are_counted_whether_pictures_are_read_or_not(
+    root, monkeypatch, moment
+):
+    monkeypatch.setattr(checking, "A_MOMENT", moment)
+    assert ask(root).texts == 3  # "a photo of zwk toy", "zwk toy", ""
+    put(root / "data/my", "a.txt", "a, b")
+    assert ask(root, caption={"shuffle": True}).texts == 4
+    put(root / "data/my", "b.txt", b"\xff")
+    put(root / "data/my", "b.png", photo(100, 100, 3))
+    assert ask(root).texts is None
+
+
 def test_data_that_differ_from_the_pin_and_small_pictures_are_both_told(root):
     pin = accept(root, Dataset(**TOY)).hash
     assert ask(root, manifest=pin).problems == []

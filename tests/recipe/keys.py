@@ -18,14 +18,23 @@ OFF = {
     "base.tokenizer_revision": "none",
     "dataset.trigger": "none",
     "dataset.class_word": "none",
+    "dataset.caption.shuffle": False,
+    "dataset.caption.tag_dropout": 0.0,
+    "dataset.caption.keep_tokens": 0,
+    "dataset.caption.keep_tokens_separator": "none",
+    "dataset.caption.prefix": "none",
+    "dataset.caption.suffix": "none",
+    "dataset.caption.lines": False,
     "dataset.heldout": "none",
     "dataset.control": "none",
     "prepare.upscale": False,
+    "encode.max_tokens": 77,
     "train.warmup_steps": 0,
     "train.weight_decay": 0.0,
     "train.max_grad_norm": 0.0,
     "train.loss_weighting": "none",
     "train.noise_offset": 0.0,
+    "train.caption_dropout": 0.0,
     "train.snapshots": (),
     "train.adafactor.relative_step": False,
     "train.adafactor.scale_parameter": False,
@@ -39,6 +48,10 @@ OFF = {
 A new key is added here; none may change, and none may go as long as the key is there."""
 
 HEADER = {
+    "dataset.caption.shuffle": ("ss_shuffle_caption",),
+    "dataset.caption.tag_dropout": ("ss_caption_tag_dropout_rate",),
+    "dataset.caption.keep_tokens": ("ss_keep_tokens",),
+    "encode.max_tokens": ("ss_max_token_length",),
     "lora.rank": ("ss_network_dim",),
     "lora.alpha": ("ss_network_alpha",),
     "train.gradient_accumulation": ("ss_gradient_accumulation_steps",),
@@ -49,6 +62,7 @@ HEADER = {
     "train.max_grad_norm": ("ss_max_grad_norm",),
     "train.snr_gamma": ("ss_min_snr_gamma",),
     "train.noise_offset": ("ss_noise_offset",),
+    "train.caption_dropout": ("ss_caption_dropout_rate",),
     "train.seed": ("ss_seed",),
     "compute.gradient_checkpointing": ("ss_gradient_checkpointing",),
 }
@@ -90,6 +104,7 @@ class Row:
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 WORDS = {"dataset.trigger": "zwk", "dataset.class_word": "toy"}
 SQUARES = {"prepare.resolution": 64, "prepare.crop": "center"} | WORDS
+SHUFFLED = SQUARES | {"dataset.caption.shuffle": True}
 SELF_PACED = {"train.learning_rate": "auto", "train.adafactor.relative_step": True}
 ADAMW = {"train.optimizer": "adamw"}
 CPU = {"compute.device": "cpu", "compute.precision": "fp32"}
@@ -117,6 +132,17 @@ ROWS = [
     row("dataset.trigger", "qqq", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.class_word", "cat", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.template", "{trigger}!", "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.caption.shuffle", True, "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.caption.tag_dropout", 0.5, "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.caption.separator", ";", "pictured", "manifest.json", beside=SHUFFLED),
+    row("dataset.caption.keep_tokens", 1, "pictured", "manifest.json", beside=SHUFFLED),
+    row("dataset.caption.keep_tokens_separator", "|||", "pictured", "manifest.json",
+        beside=SHUFFLED),
+    row("dataset.caption.variants", 4, "pictured", "manifest.json", beside=SHUFFLED),
+    row("dataset.caption.seed", 1, "pictured", "manifest.json", beside=SHUFFLED),
+    row("dataset.caption.prefix", "once", "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.caption.suffix", "again", "pictured", "manifest.json", beside=SQUARES),
+    row("dataset.caption.lines", True, "pictured", "manifest.json", beside=SQUARES),
     row("dataset.heldout", "held", "pictured", "manifest.json", beside=SQUARES),
     row("dataset.control", "rest", "pictured", "manifest.json", beside=SQUARES),
     row("prepare.resolution", [72, 64], "pictured", "images/wide.png.png", beside=SQUARES),
@@ -127,6 +153,7 @@ ROWS = [
     row("prepare.seed", 1, "pictured", "images/wide.png.png",
         beside=SQUARES | {"prepare.crop": "random"}),
     row("encode.vae_precision", "fp16", "encoded", beside={"base.vae": "./vae"}),
+    row("encode.max_tokens", 150, "encoded"),
     row("lora.rank", 3, "trained", "weights", beside=SMALL),
     row("lora.alpha", 4, "trained", "alpha", beside=SMALL),
     row("lora.targets", "transformer", "trained", "weights", beside=SMALL),
@@ -160,6 +187,7 @@ ROWS = [
         beside=SMALL | {"train.loss_weighting": "min_snr"},
     ),
     row("train.noise_offset", 0.1, "trained", "losses", beside=SMALL),
+    row("train.caption_dropout", 0.9, "trained", "losses", beside=SMALL),
     row("train.snapshots", [0.5], "trained", "snapshots", beside=SMALL),
     row("train.seed", 1, "trained", "losses", beside=SMALL),
     row("train.adafactor.relative_step", True, "stepped", along={"train.learning_rate": "auto"}),

@@ -84,6 +84,7 @@ def pictured(settings: Settings, root: Path) -> dict[str, str]:
     """The files of the stages dataset and prepare, by name."""
     data_project(root, section(settings, "dataset"), section(settings, "prepare"))
     put(root / "data/my", "wide.png", photo(160, 100, 1))
+    put(root / "data/my", "wide.txt", "a wide; zwk toy, red ||| blue, big, old\nanother, line\n")
     clear = photo(100, 100, 2)
     clear.putalpha(100)
     put(root / "data/my", "clear.png", clear)

@@ -18,6 +18,7 @@ from lora_recipes.recipe.identity import is_off, present, restored
 from lora_recipes.recipe.layers import recipe_names
 from lora_recipes.recipe.load import load_recipe
 from lora_recipes.recipe.model import SECTIONS, Recipe, plain
+from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.sections.lora import Lora
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.sections.runtime import Runtime
@@ -30,6 +31,7 @@ from lora_recipes.recipe.sections.section import (
     section_of,
 )
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.tree import lookup
 from tests.recipe.keys import HEADER, OFF
 
 ROOT = Path(__file__).parent.parent.parent
@@ -125,6 +127,11 @@ def drawn(chance: random.Random) -> Recipe:
         "base.vae": ["base", "some/vae"], "base.vae_revision": ["none", "a" * 40],
         "base.tokenizer": ["base", "some/words"], "dataset.trigger": ["none", "zwk"],
         "dataset.heldout": ["none", "held"], "prepare.upscale": [True, False],
+        "dataset.caption.shuffle": [False, True], "dataset.caption.tag_dropout": [0, 0.25],
+        "dataset.caption.keep_tokens": [0, 2], "dataset.caption.variants": [8, 3],
+        "dataset.caption.keep_tokens_separator": ["none", "|||"],
+        "dataset.caption.prefix": ["none", "zwk,"], "dataset.caption.seed": [0, 4],
+        "encode.max_tokens": [77, 150, 225], "train.caption_dropout": [0, 0.1],
         "prepare.crop": ["none", "center", "random"], "prepare.seed": [0, 5],
         "train.scheduler": ["constant", "linear", "cosine_with_restarts", "polynomial"],
         "train.warmup_steps": [0, 7], "train.restarts": [1, 3], "train.power": [1.0, 2.0],
@@ -153,10 +160,8 @@ def _kept_to_rules(tree: dict[str, Any]) -> Recipe:
     full = plain(Recipe.model_validate(tree))
     for key in overridable_keys().values():
         for owner in key.belongs_to:
-            value: Any = full
-            for part in owner.key.split("."):
-                value = value[part]
-            if owner.position is None and not owner.met_by(value):
+            met = owner.met_in(lambda name: lookup(full, name.split(".")))
+            if owner.position is None and not met:
                 *path, leaf = key.name.split(".")
                 place = full
                 for part in path:
@@ -197,6 +202,22 @@ def test_a_key_is_there_unless_it_is_off_or_belongs_to_what_was_not_chosen():
     assert {"power", "warmup_steps", "adamw", "noise_offset"} <= set(chosen["train"])
     assert "adafactor" not in chosen["train"]
     assert chosen["prepare"]["seed"] == 0, "a seed is never off"
+
+
+@pytest.mark.parametrize(
+    ("caption", "there"),
+    [
+        ({}, set()),
+        ({"prefix": "zwk,"}, {"prefix"}),
+        ({"shuffle": True}, {"shuffle", "separator", "variants", "seed"}),
+        ({"tag_dropout": 0.1}, {"tag_dropout", "separator", "variants", "seed"}),
+    ],
+)
+def test_a_key_that_belongs_to_either_of_two_is_there_with_one_of_them(caption, there):
+    own = {"dataset": Dataset(caption=caption)}
+    found = present(own)
+    assert set(found["dataset"].get("caption", {})) == there
+    assert restored(Dataset, found["dataset"]) == own["dataset"]
 
 
 def test_one_item_that_belongs_to_another_key_keeps_its_list():

@@ -228,6 +228,29 @@ BROKEN = [
         "without {trigger} under sample: there",
     ),
     (
+        "prefix-and-suffix-use-known-words",
+        "dataset: {caption: {prefix: 'a {triger},'}}",
+        "dataset.caption.prefix = a {triger},",
+        BRACES,
+        "did you mean trigger?",
+    ),
+    (
+        "prefix-and-suffix-need-their-trigger",
+        "dataset: {caption: {suffix: 'of {trigger}'}}",
+        "dataset.trigger = none beside dataset.caption.suffix = of {trigger}",
+        "the word for your subject, where dataset.caption.suffix holds {trigger}",
+        "write, for example, `trigger: zwk` under dataset: in params.yaml, or take {trigger} out "
+        "of dataset.caption.suffix",
+    ),
+    (
+        "keep-tokens-belongs-to-shuffle",
+        "dataset: {caption: {keep_tokens: 2}}",
+        "dataset.caption.keep_tokens = 2 beside dataset.caption.shuffle = false",
+        "0, the default, unless dataset.caption.shuffle is true or dataset.caption.tag_dropout is "
+        "above 0",
+        "write `shuffle: true`, or remove dataset.caption.keep_tokens",
+    ),
+    (
         "heldout-and-control-differ",
         "dataset: {heldout: extra, control: extra}",
         "dataset.control = extra beside dataset.heldout = extra",
@@ -258,6 +281,15 @@ BROKEN = [
 ]
 
 WARNED = [
+    (
+        "tag-dropout-keeps-the-trigger",
+        "dataset: {trigger: zwk, caption: {tag_dropout: 0.2}}",
+        "dataset.caption.tag_dropout = 0.2 beside dataset.trigger = zwk and "
+        "dataset.caption.keep_tokens = 0",
+        "0 where nothing keeps the trigger: it is left out like any other tag",
+        "write `keep_tokens: 1` and the trigger as each caption's first tag, or "
+        "`prefix: '{trigger},'`",
+    ),
     (
         "constant-with-warmup-of-nothing",
         "train: {scheduler: constant_with_warmup}",

@@ -69,6 +69,9 @@ class Made:
             "rest/04.png": ("control", "a blue star"),
         }
     )
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    """What the recipe makes of a picture's caption, by its path."""
+
     losses: dict[str, dict[str, float]] = field(
         default_factory=lambda: {
             "heldout": {"base": 0.2, "adapter": 0.15},
@@ -151,6 +154,7 @@ class Made:
                     "path": path, "role": role, "sha256": sha256_bytes(data), "width": 900,
                     "height": 900, "format": "PNG", "caption": caption, "caption_from": "file",
                     "repeats": 1,
+                    **({"variants": self.variants[path]} if path in self.variants else {}),
                 }
             )  # fmt: skip
             prepared.append(

@@ -243,6 +243,20 @@ def test_a_large_dataset_is_shown_in_part_and_says_so(tmp_path: Path):
     assert "and 10 more that are not shown" in parsed.text
 
 
+def test_examples_of_what_a_caption_becomes_are_shown_with_its_picture(tmp_path: Path):
+    shuffled = ["zwk, a, b, c", "zwk, b, a, c", "zwk, b, a, c", "zwk, c, a, b", "zwk, <c>, b, a",
+                "zwk, c, b, a"]  # fmt: skip
+    plain = page(read(Made().write(tmp_path / "plain")))
+    markup = page(read(Made(variants={"01.png": shuffled}).write(tmp_path / "varied")))
+    assert "6 texts" not in plain
+    assert "<details><summary>6 texts</summary>" in markup
+    shown = markup.partition("<summary>6 texts</summary>")[2].partition("</details>")[0]
+    assert re.findall(r'<bdi dir="auto">(.*?)</bdi>', shown) == [
+        "zwk, b, a, c", "zwk, c, a, b", "zwk, &lt;c&gt;, b, a",
+    ]  # fmt: skip
+    assert 'alt="01.png: zwk, a, b, c"' in markup
+
+
 def test_the_stage_writes_the_same_page_and_figures_twice(tmp_path: Path):
     Made().write(tmp_path)
     report = Quiet()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from lora_recipes.adapter.parts import Adapted
 from lora_recipes.base import load
+from lora_recipes.encode.text import embed as embed_text
 from lora_recipes.errors import UserError
 from lora_recipes.generate import generation as generating
 from lora_recipes.generate.base_config import latent_shape
@@ -24,7 +25,7 @@ from lora_recipes.recipe.sections.sample import Sample
 from lora_recipes.reporting import Quiet
 from lora_recipes.sample import samples
 from lora_recipes.stages.sample import run
-from lora_recipes.tensors import read_tensors, write_tensors
+from lora_recipes.tensors import read_header, read_tensors, write_tensors
 from tests.sample.conftest import LORA, SAMPLE, SIZE, write_resolved
 
 BASE = Base(model="model")
@@ -173,6 +174,41 @@ def test_a_prompt_that_is_too_long_is_told(project: Path):
     generating.embed(generation(project), ["a " * 80 + "star"], report)
 
     assert report.warned == [f'a prompt has 83 tokens; SDXL reads the first 77: "{"a " * 80}star"']
+
+
+def test_prompts_are_read_as_far_as_captions_were(project: Path):
+    header = read_header(project / "out/adapter.safetensors").metadata
+    longer = header | {"lora_recipes.encode": '{"max_tokens":150,"vae_precision":"fp32"}'}
+    for path in (project / "out").rglob("*.safetensors"):
+        write_tensors(path, read_tensors(path), longer)
+    prompt = "a " * 80 + "star"
+    write_resolved(project, sample=SAMPLE.model_copy(update={"prompts": (prompt,)}))
+    report = Quiet()
+
+    run(project, report)
+
+    assert report.warned == []
+    assert {path.name for path in (project / "out/samples").glob("*.png")} >= {"p00-s0-base.png"}
+    long = generating.embed(generation(project, max_tokens=150), [prompt], Quiet())[prompt]
+    encoders = load.load_text_encoders(BASE, project, torch.float32, CPU)
+    tokens, pooled = embed_text(encoders, prompt, 150)
+    assert torch.equal(long["prompt_embeds"], tokens[None])
+    assert torch.equal(long["pooled_prompt_embeds"], pooled[None])
+    assert long["negative_prompt_embeds"].shape == (1, 152, 64)
+    assert not long["negative_prompt_embeds"].any()
+
+
+@pytest.mark.parametrize("negative", ["", "blur"])
+def test_several_windows_agree_with_one_on_what_is_negative(project: Path, negative: str):
+    prompt = "a red star"
+    found = [
+        generating.embed(
+            generation(project, max_tokens=most, negative_prompt=negative), [prompt], Quiet()
+        )[prompt]
+        for most in (77, 150)
+    ]
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor[:, :76], found[1][name][:, :76]), name  # pooled ones whole
 
 
 def test_no_two_big_models_are_in_memory_at_once(project: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,7 +76,18 @@ def encode_pictures(
                 time_ids=(8 * size, 8 * size, 0, 0, 8 * size, 8 * size),
             )
         )
-    index = EncodedIndex(tuple(images), "sha256:" + "0" * 64, 0.5, prediction, {})
+    empty = {
+        "tokens": torch.randn(77, CONTEXT, generator=stream),
+        "pooled": torch.randn(POOLED, generator=stream),
+    }
+    index = EncodedIndex(
+        tuple(images),
+        "sha256:" + "0" * 64,
+        0.5,
+        prediction,
+        {},
+        write_file(folder, "text", empty),
+    )
     write_index(folder, index)
 
 

@@ -6,14 +6,16 @@ workers alike; and the key changes something, which the feature's own tests say 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lora_recipes.encode.store import read_index, write_index
 from lora_recipes.train.checkpoints import checkpoints_folder
 from tests.train.processes import as_torchrun, together, train
 from tests.train.project import contents, make_project, run_stage
@@ -48,6 +50,22 @@ class Feature:
     """Edits `build/encoded` as the stages before would have left it, on and off alike."""
 
 
+def several_texts(root: Path) -> None:
+    """Where tags are shuffled, each picture that is trained on has the texts of three."""
+    if not json.loads((root / "resolved.yaml").read_text())["dataset"]["caption"]["shuffle"]:
+        return
+    folder = root / "build/encoded"
+    index = read_index(folder)
+    names = [image.texts[0] for image in index.images]
+    images = [
+        replace(image, texts=tuple((names + names)[at : at + 3]))
+        if image.role == "train"
+        else image
+        for at, image in enumerate(index.images)
+    ]
+    write_index(folder, replace(index, images=tuple(images)))
+
+
 FEATURES = (
     Feature(
         "min-SNR",
@@ -58,6 +76,12 @@ FEATURES = (
         "noise offset",
         on={"train": {"noise_offset": 0.1}},
         off={"train": {"noise_offset": 0.0}},
+    ),
+    Feature(
+        "captions",
+        on={"dataset": {"caption": {"shuffle": True}}, "train": {"caption_dropout": 0.3}},
+        off={"dataset": {"caption": {"shuffle": False}}, "train": {"caption_dropout": 0.0}},
+        encoded=several_texts,
     ),
 )
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lora_recipes.recipe.sections.caption import CaptionSettings
 from lora_recipes.recipe.sections.kinds import Allowed, Folder, Name, Short
 from lora_recipes.recipe.sections.section import Off, Section
 
@@ -52,6 +53,11 @@ class Dataset(Section):
     line in metadata.jsonl or a `N_name` folder.
     Source: diffusers, examples/dreambooth/README_sdxl.md (`--instance_prompt`).
     """
+
+    caption: Annotated[CaptionSettings, Short("tags, several captions, words around them")] = (
+        CaptionSettings()
+    )
+    """What becomes of captions. Source: kohya-ss/sd-scripts."""
 
     heldout: Annotated[Folder, Off("none"), Short("sub-folder of pictures never trained on")] = (
         "none"

@@ -6,6 +6,7 @@ what says which values are allowed, and in which words, is in kinds.py and count
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -67,6 +68,20 @@ class BelongsTo:
 
     position: int | None = None
     """The item that belongs, where the key is a list of several. The others do not."""
+
+    or_else: BelongsTo | None = None
+    """Another condition, where either will do."""
+
+    def met_in(self, value_of: Callable[[str], Any]) -> bool:
+        """Whether it is met, or what will do instead of it.
+
+        Args:
+            value_of: the plain value of a dotted key; None where that is not there.
+        """
+        value = value_of(self.key)
+        if value is not None and self.met_by(value):
+            return True
+        return self.or_else is not None and self.or_else.met_in(value_of)
 
     def met_by(self, value: Any) -> bool:
         """Whether the other key's plain value is such a one."""

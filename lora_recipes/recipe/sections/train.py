@@ -220,6 +220,24 @@ class Train(Section):
     Source: Segmind; N. Guttenberg, "Diffusion With Offset Noise" (crosslabs.org, 2023).
     """
 
+    caption_dropout: Annotated[
+        float,
+        Field(ge=0, le=1),
+        Advised(0, 0.3),
+        Off(0.0),
+        HeaderField("ss_caption_dropout_rate"),
+        Short("0 is off"),
+    ] = 0.0
+    """The share of looks at which a picture is shown with the empty text instead of its caption.
+
+    Higher: more is learned without words, so the subject or style shows without its trigger too.
+    Lower: all is tied to the words; 0 is off.
+    With: which look it is, is a draw of its own and moves no other; pictures that are never
+    trained on keep their captions. `dataset.caption.tag_dropout` leaves out single tags.
+    Source: Ho & Salimans 2022, arXiv:2207.12598, section 3.2; kohya-ss/sd-scripts
+    (`caption_dropout_rate`).
+    """
+
     snapshots: Annotated[
         tuple[Fraction, ...],
         Field(strict=False),

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from lora_recipes.encode.store import Example, file_size, load_moments, load_text
 from lora_recipes.errors import UserError
 from lora_recipes.stopping import WISHES
+from lora_recipes.train.data.choice import Choice
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream, TrainingSample
 from lora_recipes.train.data.transfer import send
@@ -66,15 +67,30 @@ class Batch:
 class Pictures:
     """Encoded pictures by number, kept in memory if all of them are small."""
 
-    def __init__(self, folder: Path, images: Sequence[Example], keep: int = KEPT_IN_MEMORY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[Example],
+        keep: int = KEPT_IN_MEMORY,
+        choice: Choice | None = None,
+    ) -> None:
+        """Begin with nothing in memory.
+
+        Args:
+            folder: of all encoded pictures.
+            images: those that samples are of.
+            keep: bytes; more are not kept in memory.
+            choice: what is drawn for each look; None takes each picture's caption as written.
+        """
         self.folder = folder
         self.images = list(images)
+        self.choice = choice
         files = {name for image in self.images for name in image.files}
         self._keeps = sum(file_size(folder / name) for name in files) <= keep
         self._kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def of(self, images: Sequence[Example]) -> Pictures:
-        """Other pictures of the same folder."""
+        """Other pictures of the same folder, with their captions as written."""
         return Pictures(self.folder, images)
 
     def __len__(self) -> int:
@@ -90,7 +106,8 @@ class Pictures:
         """The encoded pictures of some samples, stacked."""
         images = [self.images[sample.image] for sample in samples]
         moments = [self._load(load_moments, image.moments) for image in images]
-        texts = [self._load(load_text, image.texts[0]) for image in images]
+        names = [self._text_of(*look) for look in zip(images, samples, strict=True)]
+        texts = [self._load(load_text, name) for name in names]
         return Batch(
             number=number,
             positions=tuple(sample.position for sample in samples),
@@ -101,6 +118,9 @@ class Pictures:
             pooled_BP=torch.stack([pooled for _, pooled in texts]),
             time_ids_B6=torch.tensor([image.time_ids for image in images], dtype=torch.float32),
         )
+
+    def _text_of(self, image: Example, sample: TrainingSample) -> str:
+        return self.choice.text_of(image, sample) if self.choice else image.texts[0]
 
     def _load(self, load: Any, name: str) -> tuple[Tensor, Tensor]:
         if name in self._kept:
