@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import (
     Florence2Config,
     Florence2ForConditionalGeneration,
     Florence2Processor,
+    Florence2VisionConfig,
     GenerationConfig,
 )
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
@@ -203,6 +205,7 @@ def _processor(located: CaptionModel) -> Any:
         tokenizer = kind.from_pretrained(os.fspath(located.folder), local_files_only=True)
         if located.family is BLIP:
             return BlipProcessor(BlipImageProcessorPil(**settings), tokenizer)
+        settings = {"image_seq_length": _image_tokens(located), **settings}
         pictures = CLIPImageProcessorPil(**settings, do_center_crop=False)
         return Florence2Processor(pictures, tokenizer)
     except Exception as error:  # the tokenizers library raises bare Exceptions
@@ -212,3 +215,14 @@ def _processor(located: CaptionModel) -> Any:
             f"{error}",
             fix="fetch the model's files again, or choose another --model",
         ) from error
+
+
+def _image_tokens(located: CaptionModel) -> int:
+    """What Florence-2 reads of a picture: a token for each place of its last level, and their mean.
+
+    Source: Xiao et al. 2023, arXiv:2311.06242, section 4; 577 at 768 pixels.
+    """
+    usual = Florence2VisionConfig().patch_stride
+    strides: Sequence[int] = located.config["vision_config"].get("patch_stride", usual)
+    edge: int = located.pictures["size"] // math.prod(strides)
+    return edge**2 + 1

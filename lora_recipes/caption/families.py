@@ -1,7 +1,9 @@
 """The captioning models that are known: what they may be asked, and their configuration's keys.
 
 As of a base model, a key that is not in these tables does not reach a library, which would take
-some as an order to fetch or run something; nor does a value of another kind than is known.
+some as an order to fetch or run something; nor does a value of another kind than is known. A key
+that is not stated has transformers' default, as transformers itself leaves such keys out; whether
+the weights fit is seen when they are loaded.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from lora_recipes.base.values import (
     optional,
     shown,
 )
-from lora_recipes.errors import Problem, UserError
+from lora_recipes.errors import Problem, UserError, Wording
 from lora_recipes.recipe.near import nearest
 
 LEVELS = 4
 """Of Florence-2's vision tower, each half as wide and high as the one before."""
+
+AGAIN: Wording = "fetch the file again, or choose another --model"
 
 Keys = Mapping[str, KnownKey]
 
@@ -65,17 +69,17 @@ _ID = KnownKey(optional(_TOKEN))
 
 
 def _each(kind: Any) -> KnownKey:
-    return _needed(Each(kind, LEVELS))
+    return KnownKey(Each(kind, LEVELS))
 
 
 _BLIP = {
     "text_config": {
-        "vocab_size": _needed(Whole(3, 2**20)),
-        "hidden_size": _needed(_SIZE),
+        "vocab_size": KnownKey(Whole(3, 2**20)),
+        "hidden_size": KnownKey(_SIZE),
         "encoder_hidden_size": KnownKey(_SIZE),
-        "intermediate_size": _needed(_SIZE),
-        "num_hidden_layers": _needed(_COUNT),
-        "num_attention_heads": _needed(_COUNT),
+        "intermediate_size": KnownKey(_SIZE),
+        "num_hidden_layers": KnownKey(_COUNT),
+        "num_attention_heads": KnownKey(_COUNT),
         "max_position_embeddings": KnownKey(_SIZE),
         "hidden_act": _ACTIVATION,
         "layer_norm_eps": _EPSILON,
@@ -85,28 +89,28 @@ _BLIP = {
         "sep_token_id": _ID,
     },
     "vision_config": {
-        "hidden_size": _needed(_SIZE),
-        "intermediate_size": _needed(_SIZE),
-        "num_hidden_layers": _needed(_COUNT),
-        "num_attention_heads": _needed(_COUNT),
-        "image_size": _needed(Whole(1, 4096)),
-        "patch_size": _needed(Whole(1, 1024)),
+        "hidden_size": KnownKey(_SIZE),
+        "intermediate_size": KnownKey(_SIZE),
+        "num_hidden_layers": KnownKey(_COUNT),
+        "num_attention_heads": KnownKey(_COUNT),
+        "image_size": KnownKey(Whole(1, 4096)),
+        "patch_size": KnownKey(Whole(1, 1024)),
         "hidden_act": _ACTIVATION,
         "layer_norm_eps": _EPSILON,
     },
 }
 
 _FLORENCE = {
-    "": {"image_token_id": _needed(_TOKEN)},
+    "": {"image_token_id": KnownKey(_TOKEN)},
     "text_config": {
-        "vocab_size": _needed(Whole(3, 2**20)),
-        "d_model": _needed(_SIZE),
-        "encoder_layers": _needed(_COUNT),
-        "decoder_layers": _needed(_COUNT),
-        "encoder_attention_heads": _needed(_COUNT),
-        "decoder_attention_heads": _needed(_COUNT),
-        "encoder_ffn_dim": _needed(_SIZE),
-        "decoder_ffn_dim": _needed(_SIZE),
+        "vocab_size": KnownKey(Whole(3, 2**20)),
+        "d_model": KnownKey(_SIZE),
+        "encoder_layers": KnownKey(_COUNT),
+        "decoder_layers": KnownKey(_COUNT),
+        "encoder_attention_heads": KnownKey(_COUNT),
+        "decoder_attention_heads": KnownKey(_COUNT),
+        "encoder_ffn_dim": KnownKey(_SIZE),
+        "decoder_ffn_dim": KnownKey(_SIZE),
         "max_position_embeddings": KnownKey(_SIZE),
         "activation_function": _ACTIVATION,
         "scale_embedding": KnownKey(FLAG),
@@ -125,11 +129,11 @@ _FLORENCE = {
         "embed_dim": _each(_SIZE),
         "num_heads": _each(_COUNT),
         "num_groups": _each(_COUNT),
-        "window_size": _needed(Whole(1, 1024)),
+        "window_size": KnownKey(Whole(1, 1024)),
         "mlp_ratio": KnownKey(Number(0.1, 100)),
         "qkv_bias": KnownKey(FLAG),
         "activation_function": _ACTIVATION,
-        "projection_dim": _needed(_SIZE),
+        "projection_dim": KnownKey(_SIZE),
         "max_temporal_embeddings": KnownKey(_SIZE),
         "max_position_embeddings": KnownKey(_SIZE),
     },
@@ -217,10 +221,13 @@ def understood(family: Family, where: str, config: Mapping[str, Any]) -> dict[st
     Raises:
         UserError: all that is missing or makes no sense.
     """
-    seen, problems = {}, []
+    seen: dict[str, dict[str, Any]] = {}
+    problems: list[Problem] = []
     for section, keys in family.sections.items():
-        given = config.get(section) if section else config
-        given = given if isinstance(given, dict) else {}
+        given = config.get(section, {}) if section else config
+        if not isinstance(given, dict):
+            problems += [_unlike(where, section, given, "an object")]
+            continue
         prefix = f"{section}." if section else ""
         problems += list(problems_of(where, prefix, given, keys))
         seen[section] = {key: given[key] for key in keys if key in given}
@@ -231,15 +238,15 @@ def understood(family: Family, where: str, config: Mapping[str, Any]) -> dict[st
 
 def problems_of(where: str, prefix: str, given: Mapping[str, Any], keys: Keys) -> Iterator[Problem]:
     """What is missing or makes no sense among some keys of a configuration."""
-    fix = "fetch the file again, or choose another --model"
     for name, key in keys.items():
         if name not in given and key.needed:
-            what = f"{prefix}{name} is not stated"
+            yield Problem(f"{name} is not stated", AGAIN, str(key.kind), where)
         elif name in given and not key.kind.admits(given[name]):
-            what = f"{prefix}{name} = {shown(given[name])}"
-        else:
-            continue
-        yield Problem(where=where, what=what, allowed=str(key.kind), fix=fix)
+            yield _unlike(where, f"{prefix}{name}", given[name], str(key.kind))
+
+
+def _unlike(where: str, key: str, value: Any, allowed: str) -> Problem:
+    return Problem(f"{key} = {shown(value)}", AGAIN, allowed, where)
 
 
 def _other_kind(where: str, what: str) -> UserError:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from transformers import (
+    AutoProcessor,
+    BlipForConditionalGeneration,
+    Florence2ForConditionalGeneration,
+)
 
 from lora_recipes import cli
 from lora_recipes.caption import run as running
@@ -92,6 +98,35 @@ def test_the_same_picture_is_described_alike_in_any_company_and_upright(root, bl
     assert one["a.txt"] == one["b.txt"] == worded("", load(blip, root, "", 8).describe(wide)) + "\n"
     assert captioner.describe(wide) == captioner.describe(wide)
     assert len({captioner.describe(photo(60, 40, seed=seed)) for seed in range(4)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("model", "prompt", "kind"),
+    [
+        ("blip", "", BlipForConditionalGeneration),
+        ("blip", "a photo of", BlipForConditionalGeneration),
+        ("florence", "<CAPTION>", Florence2ForConditionalGeneration),
+    ],
+)
+def test_a_model_says_what_it_says_as_transformers_itself_loads_it(
+    root: Path, model: str, prompt: str, kind: Any, request: pytest.FixtureRequest
+):
+    """From the same folder by its own two lines, with the beams that are ours."""
+    folder = request.getfixturevalue(model)
+    own, processor = kind.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    inputs = processor(images=photo(seed=4), text=prompt or None, return_tensors="pt")
+    first = {} if model == "blip" else {"forced_bos_token_id": 0}
+    tokens = own.generate(
+        **inputs,
+        num_beams=3,
+        early_stopping=True,
+        no_repeat_ngram_size=3,
+        max_new_tokens=9,
+        **first,
+    )
+    said = processor.tokenizer.decode(tokens[0], skip_special_tokens=True)
+    assert said
+    assert load(folder, root, prompt, 9).describe(photo(seed=4)) == said
 
 
 def test_blip_goes_on_from_the_prompt_and_says_at_most_so_many_words(root, blip):
@@ -232,6 +267,21 @@ def test_weights_that_do_not_fit_are_refused_before_a_picture_is_described(
         in capsys.readouterr().err
     )
     assert texts(root).keys() == {"a.png", "b.png"}
+
+
+def test_what_is_not_stated_is_as_transformers_leaves_it_out(
+    root: Path, blip: Path, florence: Path
+):
+    picture = photo(seed=3)
+    for folder, changes in (
+        (blip, {"vision_config__patch_size": None, "vision_config__hidden_act": None}),
+        (florence, {"vision_config__patch_stride": None, "text_config__scale_embedding": None}),
+    ):
+        said = load(folder, root).describe(picture)
+        tiny.edit(folder / "config.json", **changes)
+        assert load(folder, root).describe(picture) == said
+    tiny.edit(florence / "processor_config.json", image_processor__image_seq_length=None)
+    assert load(florence, root).describe(picture) == said
 
 
 def test_what_a_folder_holds_besides_is_not_looked_at(root: Path, blip: Path):

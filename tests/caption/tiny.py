@@ -74,14 +74,14 @@ def _built(make: Callable[[], tuple[PreTrainedModel, object]]) -> tempfile.Tempo
 
 
 def _blip() -> tuple[PreTrainedModel, object]:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), "[DEC]"]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split()]
     tokenizer = BertTokenizer({name: index for index, name in enumerate(names)})
-    tokenizer.add_special_tokens({"additional_special_tokens": ["[DEC]"]})
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
     config = BlipConfig(
         text_config={
-            **small, "num_attention_heads": 2, "vocab_size": len(names),
-            "bos_token_id": len(names) - 1, "sep_token_id": 3, "pad_token_id": 0,
+            **small, "num_attention_heads": 2, "vocab_size": len(names) + 2,
+            "bos_token_id": len(names),  # which is in no tokenizer, as of the published BLIPs
+            "sep_token_id": 3, "pad_token_id": 0,
             "eos_token_id": 3, "max_position_embeddings": 64,
         },
         vision_config={
@@ -89,7 +89,11 @@ def _blip() -> tuple[PreTrainedModel, object]:
         },
     )  # fmt: skip
     pictures = BlipImageProcessorPil(size={"height": EDGE, "width": EDGE})
-    return BlipForConditionalGeneration(config), BlipProcessor(pictures, tokenizer)
+    model = BlipForConditionalGeneration(config)
+    bias = model.text_decoder.cls.predictions.bias.data
+    bias[[0, 1, 2, 4, -2, -1]] = -1e4  # what no trained model says
+    bias[3] = -4  # [SEP], the end
+    return model, BlipProcessor(pictures, tokenizer)
 
 
 def _florence() -> tuple[PreTrainedModel, object]:
