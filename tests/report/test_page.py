@@ -336,6 +336,6 @@ def test_losses_of_other_roles_than_the_record_are_named(tmp_path: Path):
         run(tmp_path, Quiet())
 
     assert str(caught.value) == (
-        f"{tmp_path}/out/snapshots/losses.json: does not hold the losses that out/train.json speaks "
-        f"of\n  fix:     {MAKES}"
+        f"{tmp_path}/out/snapshots/losses.json: does not hold the losses that out/train.json "
+        f"speaks of\n  fix:     {MAKES}"
     )
