@@ -192,6 +192,9 @@ def _tell_counts(images: list[Image], report: Reporter) -> None:
         + f"; the smallest is {brief(smallest.path)}, {smallest.width}×{smallest.height}"
     )
     told = ", ".join(f"{sources[key]} {word}" for key, word in SOURCES.items() if sources[key])
+    if any(image.variants for image in images):
+        texts = len({text for image in images for text in image.texts})
+        told += f"; dataset.caption makes {counted(texts, 'text')} of them"
     report.say(f"captions: {told}")
 
 

@@ -169,6 +169,7 @@ def test_the_manifest_holds_what_the_recipe_makes_of_captions(folder):
         "dataset.caption.keep_tokens = 1 leaves no tags to vary in the captions of c.png: they "
         "stay as written"
     ]
+    assert report.said[-1].endswith("beside the pictures; dataset.caption makes 4 texts of them")
     lines, _ = look(folder, heldout="held", caption={"lines": True})
     assert lines.hash == plain.hash, "each file has one line"
 
