@@ -53,6 +53,7 @@ lint: setup
 
 docs: setup
 	@$(ACTIVE) python -m lora_recipes.recipe.reference
+	@$(ACTIVE) python -m pocket_training.photos
 
 # CPU seconds, so that busy neighbours matter little; never a test. DIFFUSERS=path adds its script.
 PEER = $(if $(DIFFUSERS),--diffusers "$(DIFFUSERS)")

@@ -21,6 +21,7 @@ from typing import Any
 
 from lora_recipes import __version__
 from lora_recipes.answers import how_it_stopped, no_such_command, not_printed
+from lora_recipes.arguments import caption_options
 from lora_recipes.command import as_called
 from lora_recipes.errors import CannotTell, Problem, UserError, told
 from lora_recipes.pipeline import NAMES as STAGES
@@ -216,6 +217,30 @@ def pin(options: argparse.Namespace, root: Path) -> int:
     return 0
 
 
+def caption(options: argparse.Namespace, root: Path) -> int:
+    """Write a caption beside every picture that has none, as a captioning model sees it.
+
+    The model is BLIP or Florence-2, from Hugging Face at a pinned commit or from a folder; its
+    weights are safetensors, and code that comes with it is never run. The trigger is put in front.
+    A picture that has a caption file or a line of metadata.jsonl keeps it; the words of a N_name
+    folder are no caption of a picture's own. Exit code 1: some pictures have none still.
+    """
+    from lora_recipes.caption.run import Ask, run
+    from lora_recipes.caption.target import target_of
+    from lora_recipes.console import reporter
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    gc.enable()
+    names = ("model", "revision", "prompt", "max_tokens", "trigger", "overwrite", "device",
+             "dry_run")  # fmt: skip
+    ask = Ask(**{name: getattr(options, name) for name in names})
+    done = run(root, target_of(root, options.folder), ask, reporter(_progress(root)))
+    print(json_text(done.as_dict()) if options.json else done.text(root))
+    for text in told(done.problems):
+        print(text, file=sys.stderr)
+    return 1 if done.problems else 0
+
+
 def stage(options: argparse.Namespace, root: Path) -> int:
     """Run one stage of the pipeline; `dvc repro` calls this."""
     from lora_recipes.console import reporter
@@ -354,6 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     add(pin).add_argument(
         "recipe", nargs="?", help="the recipe to write into, instead of params.yaml"
     )
+    caption_options(add(caption))
     add(stage).add_argument("name", choices=STAGES, metavar="NAME", help=", ".join(STAGES))
     sub = add(verify)
     sub.add_argument("revision", help="a commit, tag, branch or DVC experiment")

@@ -50,6 +50,13 @@ HELD_OUT: tuple[Scene, ...] = (
     ),
     ("a zwk toy, yellow background", "yellow", "plain", Place(0.49, 0.54, 0.31, 0.00)),
 )
+PARTS = (
+    (-0.72, -0.78, 0.42, BODY),
+    (0.72, -0.78, 0.42, BODY),
+    (0.0, 0.0, 1.0, BODY),
+    (0.0, 0.05, 0.55, CORE),
+)
+"""Of the toy, each drawn over those before it: offset and radius in its radii, and colour."""
 OTHERS = (3, 4, 6, 8, 10, 13, 17, 19)
 """Seeds of ordinary pictures of the world, for comparison."""
 
@@ -59,14 +66,22 @@ def draw_subject(colour: str, kind: str, place: Place, size: int = 128) -> Image
     side = size * SUPERSAMPLE
     rng = random.Random(f"pocket demo {colour} {kind} {place}")
     image = world.background(COLOURS[colour], kind, side, rng)
-    for dx, dy, radius, fill in (
-        (-0.72, -0.78, 0.42, BODY),
-        (0.72, -0.78, 0.42, BODY),
-        (0.0, 0.0, 1.0, BODY),
-        (0.0, 0.05, 0.55, CORE),
-    ):
+    paste_subject(image, place)
+    return image.reduce(SUPERSAMPLE)
+
+
+def paste_subject(image: Image.Image, place: Place) -> None:
+    """Draw the toy into a square picture."""
+    for dx, dy, radius, fill in PARTS:
         at = _inside(place, dx, dy, radius)
-        image.paste(fill, (0, 0), world.mask("circle", at, side))
+        image.paste(fill, (0, 0), world.mask("circle", at, image.width))
+
+
+def subject_mask(place: Place, size: int = 128) -> Image.Image:
+    """Where the toy is, as an "L" image: 255 inside, 0 outside, grey at its edge."""
+    image = Image.new("L", (size * SUPERSAMPLE, size * SUPERSAMPLE))
+    for dx, dy, radius, _ in PARTS:
+        image.paste(255, (0, 0), world.mask("circle", _inside(place, dx, dy, radius), image.width))
     return image.reduce(SUPERSAMPLE)
 
 
@@ -110,14 +125,15 @@ def differences(data: Path) -> list[str]:
         for number, (image, caption) in enumerate(pictures, start=1):
             file = data / name / f"{number:02}.png"
             text = file.with_suffix(".txt")
-            if not file.exists() or not _same_pixels(file, image):
+            if not file.exists() or not same_pixels(file, image):
                 wrong.append(f"{name}/{file.name}")
             if not text.exists() or text.read_text("utf-8") != caption + "\n":
                 wrong.append(f"{name}/{text.name}")
     return wrong
 
 
-def _same_pixels(file: Path, image: Image.Image) -> bool:
+def same_pixels(file: Path, image: Image.Image) -> bool:
+    """Whether a file holds that picture, however it is compressed."""
     with Image.open(file) as found:
         return np.array_equal(np.asarray(found), np.asarray(image))
 

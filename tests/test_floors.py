@@ -33,6 +33,7 @@ sys.exit(main())
         (["validate"], "pocket-demo"),
         (["explain", "train.noise_offset"], "noise_offset"),
         (["explain"], "lora.rank"),
+        (["caption", "--help"], "<DETAILED_CAPTION>"),
     ],
 )
 def test_quick_commands_answer_with_torch_blocked(arguments: list[str], expected: str):

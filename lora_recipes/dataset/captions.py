@@ -53,6 +53,24 @@ def captions(
     folder: Path, found: Found, dataset: Dataset
 ) -> tuple[dict[str, Caption], list[Problem]]:
     """A caption for every picture, by path, and whatever stands against that."""
+    given, problems = own_captions(folder, found, dataset)
+    without = [entry for entry in found.images if entry.path not in given]
+    for entry in without:
+        named = folder_repeats(entry.path)
+        if named:
+            given[entry.path] = Caption((tidy(named[1]),), "folder")
+    left = [entry for entry in without if entry.path not in given]
+    template, more = _from_template(folder, left, dataset)
+    return given | template, problems + more
+
+
+def own_captions(
+    folder: Path, found: Found, dataset: Dataset
+) -> tuple[dict[str, Caption], list[Problem]]:
+    """The captions that pictures have of their own, by path, and whatever stands against them.
+
+    A file beside the picture, or a line of metadata.jsonl.
+    """
     from_files, problems = _from_files(folder, found, dataset.caption.lines)
     from_metadata, more = _from_metadata(folder, found)
     problems += more
@@ -67,14 +85,7 @@ def captions(
         )
     given = {path: Caption(texts, "file") for path, (texts, _) in from_files.items()}
     given |= {path: Caption(texts, "metadata") for path, (texts, _) in from_metadata.items()}
-    without = [entry for entry in found.images if entry.path not in given]
-    for entry in without:
-        named = folder_repeats(entry.path)
-        if named:
-            given[entry.path] = Caption((tidy(named[1]),), "folder")
-    left = [entry for entry in without if entry.path not in given]
-    template, more = _from_template(folder, left, dataset)
-    return given | template, problems + more
+    return given, problems
 
 
 def unused(found: Found) -> list[str]:
