@@ -151,7 +151,7 @@ def steps() -> Image.Image:
     others = [world.draw(seed)[0] for seed in range(40, 40 + 12)]
     train = Train(repeats=4, batch_size=2, gradient_accumulation=2, prior_batch_size=1)
     inner = Stream.of([1] * len(own), train)
-    stream = PriorStream.of(inner, [1] * len(others), train)
+    stream = PriorStream.of(inner, [1] * len(others), (), train)
     pictures = [image.resize((THUMB, THUMB), Image.Resampling.BOX) for image in [*own, *others]]
     rows = []
     for step in range(3):
