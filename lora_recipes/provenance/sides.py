@@ -23,6 +23,7 @@ from lora_recipes.provenance.objects import Objects, file_md5
 from lora_recipes.provenance.processes import ask_git, git
 from lora_recipes.provenance.revision import resolve_revision
 from lora_recipes.provenance.worktree import cache_folder
+from lora_recipes.recipe.missing_folder import pull_command
 from lora_recipes.recipe.releases import Leaves, comparable
 from lora_recipes.tensors import read_header
 from lora_recipes.tree import flat
@@ -44,6 +45,9 @@ _NO_SETTING = ("overridden", "prior_prompts", "schema")
 
 _NEVER_TWICE = ("ss_session_id", "ss_training_", "sshs_", "modelspec.date", "modelspec.hash")
 """How fields of a header begin that differ from run to run, or that follow from the tensors."""
+
+REPEAT = "dvc repro"
+"""What brings an output back where no remote holds it: it is made again, the same bytes."""
 
 AT_THE_END = "the last"
 """The step of an adapter that is no snapshot."""
@@ -211,16 +215,16 @@ class _Commit:
         md5 = output_md5(self.text(LOCK).encode(), "train", ADAPTER)
         if not md5:
             return None, f"{LOCK} names no adapter: {self._why_none()}"
-        pull = f"`git checkout {self.id[:10]} && dvc pull`"
+        back = f"git checkout {self.id[:10]} && {pull_command(self.root) or REPEAT}"
         here = self.root / ADAPTER
         if here.is_file() and file_md5(here) == md5:
             return here, ""
         faults = _objects(self.root).look(ADAPTER, md5)
         if faults.damaged:
-            what = f"damaged: delete {faults.damaged[ADAPTER]}, then {pull}"
+            what = f"damaged: delete {faults.damaged[ADAPTER]}, then `{back}`"
             return None, f"its adapter's object in DVC's cache is {what}"
         if faults.missing:
-            return None, f"its adapter is not in DVC's cache: {pull}"
+            return None, f"its adapter is not in DVC's cache: `{back}`"
         return _objects(self.root).path(md5), ""
 
     def _why_none(self) -> str:

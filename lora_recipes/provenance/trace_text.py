@@ -52,7 +52,7 @@ def text(found: Trace) -> str:
 def _apart(found: Trace) -> Iterator[str]:
     if found.drift is None:
         yield "how far its tensors are off cannot be told: DVC's cache does not hold the original"
-        yield "(go to the commit as told below, then `dvc pull`)"
+        yield "(go to the commit as told below, then `dvc pull`, or without a remote `dvc repro`)"
     else:
         yield from found.drift.table().splitlines()
 

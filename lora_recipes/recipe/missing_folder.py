@@ -54,7 +54,7 @@ def missing_folder(root: Path) -> Problem | None:
 def how_to_fetch(root: Path, folder: str) -> str:
     """The command that brings back what `<folder>.dvc` stands for, or what to do without one."""
     quoted = shlex.quote(folder)
-    if pull := _pull(root):
+    if pull := pull_command(root):
         return f"{pull} {quoted}"
     if _in_cache(root, root / f"{folder}.dvc"):
         return f"dvc checkout {quoted}"
@@ -123,7 +123,7 @@ def _home(name: str) -> str:
         return "DVC does not know ~"
 
 
-def _pull(root: Path) -> str:
+def pull_command(root: Path) -> str:
     """`dvc pull` from the remote that the project's configuration names; nothing without one."""
     named = ""
     for name in ("config", "config.local"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lora_recipes.dataset.manifest import ManifestFile
+from lora_recipes.dataset.roles import NEVER_TRAINED
 from lora_recipes.encode.pictures import read_prepared
 from lora_recipes.errors import UserError
 from lora_recipes.files import read_bytes
@@ -28,6 +29,8 @@ from lora_recipes.sample.index import read_index
 from lora_recipes.tensors import read_header
 
 AGAIN = "run `dvc repro`, which makes it"
+
+OTHER_ROLES = "does not hold the losses that out/train.json speaks of"
 
 USED = (
     *("name", "base.model", "lora.rank", "train.optimizer", "train.scheduler"),
@@ -122,17 +125,17 @@ def read(root: Path) -> Inputs:
         UserError: a file is missing, with the command that makes it.
     """
     photographed = _read(root / MANIFEST, ManifestFile)
-    snapshots, losses = root / SNAPSHOTS, root / SNAPSHOTS / "losses.json"
+    train = _read(root / RECORD, dict[str, float])
     for key in USED:
         read_value(root, key)
     return Inputs(
         resolved=read_resolved(root),
-        train=_read(root / RECORD, dict[str, float]),
+        train=train,
         environment=_read(root / ENVIRONMENT, _Environment).environment,
         steps=_steps(root / LOSSES),
         adapter=_adapter(root / ADAPTER),
-        snapshots=sorted(path.stem for path in snapshots.glob("step-*.safetensors")),
-        snapshot_losses=_read(losses, dict[str, dict[str, float]]) if losses.exists() else {},
+        snapshots=sorted(path.stem for path in (root / SNAPSHOTS).glob("step-*.safetensors")),
+        snapshot_losses=_snapshot_losses(root / SNAPSHOTS / "losses.json", train),
         manifest_hash=photographed.hash,
         photos=_photos(photographed, root / IMAGES),
         drawn=_drawn(root / SAMPLES),
@@ -141,6 +144,16 @@ def read(root: Path) -> Inputs:
 
 def _read(path: Path, kind: type[Record]) -> Record:
     return read_record(path, kind, str(path), AGAIN)
+
+
+def _snapshot_losses(path: Path, train: dict[str, float]) -> dict[str, dict[str, float]]:
+    if not path.exists():
+        return {}
+    losses = _read(path, dict[str, dict[str, float]])
+    roles = {role for role in NEVER_TRAINED if f"{role}_loss" in train}
+    if any(each.keys() != roles for each in losses.values()):
+        raise UserError.of(where=str(path), what=OTHER_ROLES, fix=AGAIN)
+    return losses
 
 
 def _steps(path: Path) -> list[Step]:

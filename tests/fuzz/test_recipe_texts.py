@@ -18,7 +18,7 @@ def root(tmp_path_factory):
     return folder
 
 
-@fuzz(2000)
+@fuzz(500)
 @example({**SEED, "params.yaml": SEED["params.yaml"] + "sample: &a {seeds: &a [1]}\n"})
 @given(files=damaged_projects())
 def test_a_damaged_recipe_is_resolved_or_refused_by_name(root, files: Files):

@@ -25,7 +25,7 @@ def written(params: str, recipe: str = "") -> Files:
     }
 
 
-@fuzz(3000)
+@fuzz(4500)
 @example(written("runtime: {progress: '${ oc.env:HF_TOKEN}'}\n"))
 @example(written("runtime: {progress: '${oc.env:HF_TOKEN}', workers: '${runtime.progress}'}\n"))
 @example(written('"\\ud800\\udc00": 1\n'))

@@ -205,7 +205,7 @@ def test_going_back_to_a_commit_gives_its_adapter_back(project: Project):
 
 def test_an_experiment_trains_and_is_shown_beside_the_commit(project: Project):
     project.run("git", "checkout", "-q", "-B", "main")
-    project.run("dvc", "exp", "run", "-q", "-n", "small-rank", "-S", "lora.rank=2")
+    project.run("dvc", "exp", "run", "-n", "small-rank", "-S", "lora.rank=2")
     shown = project.run("dvc", "exp", "show", "--csv").stdout
     assert "small-rank" in shown
     assert project.json("out/train.json")["steps"] == STEPS

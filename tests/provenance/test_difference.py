@@ -187,8 +187,10 @@ def test_an_adapter_that_the_cache_lacks_is_said_with_the_way_to_get_it(two: Tra
     assert found.tensors is None
     assert found.text().endswith(
         f"tensors\n  main ({head[:10]}): its adapter is not in DVC's cache: "
-        f"`git checkout {head[:10]} && dvc pull`"
+        f"`git checkout {head[:10]} && dvc repro`"
     )
+    git(two.root, "config", "--file", ".dvc/config", "core.remote", "store")
+    assert f"`git checkout {head[:10]} && dvc pull`" in compare(two.root, "v1", "main").text()
 
 
 def test_a_commit_before_any_training_says_what_it_knows(project: Trained):

@@ -72,7 +72,7 @@ def test_a_damaged_object_of_the_cache_is_told_apart_from_a_missing_one(project:
     assert found.tensors is None
     assert found.no_tensors == (
         f"HEAD: its adapter's object in DVC's cache is damaged: delete {place}, then "
-        f"`git checkout {head[:10]} && dvc pull`"
+        f"`git checkout {head[:10]} && dvc repro`"
     )
 
 

@@ -20,10 +20,11 @@ from lora_recipes.provenance.worktree import PATHS, cache_folder, checked_out
 from tests.provenance.git import commit, git, make_repository
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from lora_recipes.provenance.worktree import checked_out
 from lora_recipes.stopping import Stopped
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup` lets the tests ignore
 try:
     with checked_out(Path(sys.argv[1]), "HEAD") as there:
         print(there.root, flush=True)

@@ -313,3 +313,15 @@ def test_a_damaged_result_is_named_too(tmp_path: Path, name: str, content: bytes
         what = "is not what the train stage writes"
     assert str(caught.value) == f"{tmp_path}/{name}: {what}\n  fix:     {fix}"
     assert not (tmp_path / "out/report").exists()
+
+
+def test_losses_of_other_roles_than_the_record_are_named(tmp_path: Path):
+    Made(snapshot_losses={"step-000010": {"heldout": 0.1}}).write(tmp_path)
+
+    with pytest.raises(UserError) as caught:
+        run(tmp_path, Quiet())
+
+    assert str(caught.value) == (
+        f"{tmp_path}/out/snapshots/losses.json: does not hold the losses that out/train.json "
+        f"speaks of\n  fix:     {MAKES}"
+    )
