@@ -17,7 +17,7 @@ from pathlib import Path
 from lora_recipes.dataset.manifest import GENERATED, Image, Manifest
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import REGULARIZATION
-from lora_recipes.errors import UserError, Wording
+from lora_recipes.errors import UserError
 from lora_recipes.files import write_text
 from lora_recipes.pipeline import PRIOR
 from lora_recipes.recipe.sections.prior import Prior
@@ -26,7 +26,6 @@ from lora_recipes.records import EXACT, read_record
 from lora_recipes.text import counted
 
 INDEX = "index.json"
-_AGAIN: Wording = "run `dvc repro prior`, which writes it anew"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class GeneratedPicture:
 
 
 @dataclass(frozen=True)
-class _Index:
+class _GeneratedIndex:
     """What stands in `build/prior/index.json`."""
 
     pictures: tuple[GeneratedPicture, ...]
@@ -98,7 +97,9 @@ def read_generated(folder: Path) -> tuple[GeneratedPicture, ...]:
         UserError: the folder is not there, or not what the prior stage writes.
     """
     path = folder / INDEX
-    return read_record(path, _Index, f"{PRIOR}/{INDEX}", _AGAIN).pictures
+    return read_record(
+        path, _GeneratedIndex, f"{PRIOR}/{INDEX}", "run `dvc repro prior`, which writes it anew"
+    ).pictures
 
 
 def with_generated(

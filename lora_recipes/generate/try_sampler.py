@@ -20,8 +20,7 @@ def try_sampler(
     base: Base,
     root: Path,
     steps: int,
-    key: str = "sample.steps",
-    without: str = "sample.prompts to []",
+    section: str = "sample",
 ) -> None:
     """Walk through a picture's steps with a number in place of the UNet: milliseconds.
 
@@ -32,8 +31,7 @@ def try_sampler(
         base: the recipe's section.
         root: the project's folder.
         steps: how many.
-        key: where they stand in the recipe.
-        without: what to set so that nothing is generated.
+        section: of the recipe, in which they stand: `sample` or `prior`.
 
     Raises:
         UserError: the sampler fails, or what it draws is not finite.
@@ -54,7 +52,8 @@ def try_sampler(
     if told:
         raise UserError.of(
             where=str(locate(base, root).components["scheduler"].config / "scheduler_config.json"),
-            what=f"{type(scheduler).__name__} cannot draw in {key} = {steps}: {told}",
-            fix=f"set {key} to another number such as 25, or {without}, or choose another "
-            "base.model",
+            what=f"{type(scheduler).__name__} cannot draw in {section}.steps = {steps}: {told}",
+            fix=f"set {section}.steps to another number such as 25, or "
+            + ("prior.images to 0" if section == "prior" else "sample.prompts to []")
+            + ", or choose another base.model",
         )

@@ -52,7 +52,7 @@ def _generation(root: Path, prior: Prior, report: Reporter) -> Generation:
         from lora_recipes.generate.try_sampler import try_sampler
 
     base = read_section(root, "base", Base)
-    try_sampler(base, root, prior.steps, "prior.steps", "prior.images to 0")
+    try_sampler(base, root, prior.steps, "prior")
     setup = set_up(read_keys(root, "compute", Compute, stage("prior").keys_of("compute")))
     resolution = read_value(root, "prepare.resolution")
     return Generation(

@@ -31,6 +31,7 @@ for kind in ("outs", "metrics", "plots"):
             path.write_text(f'{{"hash": "{state.hexdigest()}"}}')
         else:
             path.mkdir()
-            (path / "hash").write_text(state.hexdigest())
+            if name != "prior" or resolved["prior"]:  # else it asks for no picture
+                (path / "hash").write_text(state.hexdigest())
             if name == "prior":  # the dataset stage, which is no stand-in, reads it
                 (path / "index.json").write_text('{"pictures": []}')

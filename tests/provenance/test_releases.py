@@ -33,7 +33,7 @@ def sections() -> dict[str, Section]:
     for name in TRAINED_SECTIONS:
         kind = section_of(Recipe.model_fields[name])
         assert kind is not None
-        found[name] = restored(kind, values[name])
+        found[name] = restored(kind, values.get(name, {}))
     return found
 
 
@@ -51,7 +51,8 @@ def leaves(header: dict[str, str]) -> dict[str, object]:
 def test_what_counts_of_an_old_header_is_what_a_new_one_says():
     assert leaves(OLD) != leaves(today())
     assert said(leaves(OLD)) == leaves(today())
-    assert nested(said(leaves(OLD))) == present(sections())
+    there = {name: keys for name, keys in present(sections()).items() if keys}
+    assert nested(said(leaves(OLD))) == there
     assert sections()["dataset"].control == "others", "which was dataset.others"
     assert comparable(leaves(OLD)) == comparable(leaves(today()))
 

@@ -38,6 +38,7 @@ COUNT_ALL_THE_SAME = {
         "cannot be understood",
     },
     # Ways out, and the name of a model that is loaded, which another module puts into its message.
+    "dataset/generated.py": {"run `dvc repro prior`, which writes it anew"},
     "dataset/manifest.py": {"run `dvc repro`, which writes it"},
     "encode/build.py": {"the text encoders of "},
     "encode/pictures.py": {"run `dvc repro prepare`, which writes it anew"},

@@ -18,6 +18,7 @@ from lora_recipes.base import load
 from lora_recipes.encode.text import embed as embed_text
 from lora_recipes.errors import UserError
 from lora_recipes.generate import generation as generating
+from lora_recipes.generate import one_model_at_a_time
 from lora_recipes.generate.base_config import latent_shape
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Compute
@@ -228,7 +229,7 @@ def test_no_two_big_models_are_in_memory_at_once(project: Path, monkeypatch: pyt
 
     watch(generating, "load_text_encoders", ("text_encoder", "text_encoder_2"))
     watch(samples, "load_unet", (), "load_text_encoders")
-    watch(samples, "load_vae", (), "load_text_encoders", "load_unet")
+    watch(one_model_at_a_time, "load_vae", (), "load_text_encoders", "load_unet")
     run(project, Quiet())
 
     assert alive.keys() == {"load_text_encoders", "load_unet", "load_vae"}
