@@ -214,7 +214,8 @@ def test_a_base_that_changed_since_resolve_stops_the_stage_before_it_is_loaded(p
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(project: Path):
     """A file-size limit of one block stands for the disk: the manifest does not fit."""
-    assert stage(project, "prior").returncode == 0
+    for name in ("resolve", "prior"):
+        assert stage(project, name).returncode == 0
     code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     code += "resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n" + BLOCK_TORCH
     done = subprocess.run(
