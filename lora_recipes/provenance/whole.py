@@ -105,7 +105,7 @@ def _other_setting(
     if kind == "base_identity":
         return Problem(
             where="base.model",
-            what=f"the base model here is not the one that {name} ran with: {now}, then {before}",
+            what=f"the base model here is not the one of this commit: {now}, then {before}",
             fix="put the files of that time where the commit's params.yaml says",
         )
     if kind == "code":

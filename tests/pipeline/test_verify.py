@@ -225,7 +225,7 @@ def test_another_or_no_base_model_at_the_commits_path_is_refused_by_name(project
         "put the files of that time where the commit's params.yaml says",
         [],
     )
-    assert what.startswith("the base model here is not the one that encode ran with: sha256:")
+    assert what.startswith("the base model here is not the one of this commit: sha256:")
     config.write_text(text)
     (project.root / "models").rename(project.root / ".lora/away")
     try:
