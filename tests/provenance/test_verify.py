@@ -80,6 +80,20 @@ def test_pictures_come_from_the_cache_and_the_base_from_where_it_lies(root, ever
     assert (root / "models/own/a.txt").read_text() == "a base model\n"
 
 
+@pytest.mark.parametrize("every_stage", [False, True])
+def test_it_is_said_where_generated_regularization_pictures_come_from(root, every_stage):
+    resolved = root / "resolved.yaml"
+    resolved.write_text(f"{resolved.read_text()}prior_prompts: [a photo of a toy]\n")
+    commit(root, "pictures that the base generated")
+    (note,) = judge(root, every_stage=every_stage).notes
+    assert note == (
+        "the regularization pictures in build/prior were generated again"
+        if every_stage
+        else "the regularization pictures are those that the commit generated and encoded then: "
+        "build/encoded is the cache's; --all generates them again"
+    )
+
+
 def test_an_output_that_never_repeats_is_found_and_its_drift_asks_for_the_old_file(root):
     (root / "train.sh").write_text("mkdir -p out\nmktemp -u > out/adapter.safetensors\n")
     dvc(root, "repro", "-q", "-f")
