@@ -16,11 +16,11 @@ from lora_recipes.dataset.roles import HELDOUT, TRAIN
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.printable import line as brief
 from lora_recipes.recipe.sections.dataset import Dataset
+from lora_recipes.recipe.words import fill
 
 SUBJECT = (TRAIN, HELDOUT)
 """Roles of pictures that show the subject; others never get its trigger."""
 
-TRIGGER = "{trigger}"
 """In `dataset.caption.prefix`: the trigger then comes before every caption anyhow."""
 
 JOINERS = "\u200c\u200d"
@@ -108,7 +108,9 @@ def survey(
 
 def front_of(entry: DataFile, dataset: Dataset, trigger: str | None) -> str:
     """The words in front of a picture's caption; empty for none. `trigger`: as in `survey`."""
-    if entry.role not in SUBJECT or (trigger is None and TRIGGER in dataset.caption.prefix):
+    prefix = fill(dataset.caption.prefix, dataset.trigger, dataset.class_word)
+    in_prefix = dataset.trigger != "none" and dataset.trigger.lower() in prefix.lower()
+    if entry.role not in SUBJECT or (trigger is None and in_prefix):
         return ""
     if trigger is not None:
         return "" if trigger == "none" else clean(trigger)

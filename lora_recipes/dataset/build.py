@@ -242,6 +242,18 @@ def _tell_words(images: list[Image], dataset: Dataset, report: Reporter) -> None
             "that word; write it into the captions, or set dataset.trigger to the word that they "
             "have"
         )
+    torn = [
+        image.path
+        for image in images
+        if image.role == REGULARIZATION
+        and trigger != "none"
+        and any(tidy(trigger).lower() in text.lower() for text in image.texts)
+    ]
+    if torn:
+        report.warn(
+            f"dataset.trigger = {brief(trigger)} stands in captions of regularization pictures, "
+            f"which are not of your subject: {named(torn)}; take it out of them"
+        )
     template = [image for image in train if image.caption_from == "template"]
     if template and class_word == "none" and "{class_word}" in dataset.template:
         report.warn(

@@ -1,7 +1,7 @@
 """Which part of each picture is learned: from its own alpha, or from a picture of its name.
 
-Only what is trained on has masks: held-out and control pictures are measured whole, so that their
-figures mean the same with and without masks.
+Only the subject's pictures have masks: regularization pictures are learned whole, held-out and
+control pictures measured whole, so that their figures mean the same with and without masks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lora_recipes.dataset.examine import FileFacts
 from lora_recipes.dataset.find import DataFile, Found, named
 from lora_recipes.dataset.manifest import Image
 from lora_recipes.dataset.place import shown
-from lora_recipes.dataset.roles import ALPHA, TRAIN
+from lora_recipes.dataset.roles import ALPHA, NEVER_TRAINED, REGULARIZATION, TRAIN
 from lora_recipes.dataset.size import shape
 from lora_recipes.errors import Problem, Wording
 from lora_recipes.printable import line as brief
@@ -23,6 +23,12 @@ from lora_recipes.recipe.sections.dataset import Dataset
 from lora_recipes.recipe.size import Size
 from lora_recipes.reporting import Reporter
 from lora_recipes.text import counted
+
+_WHOLE: tuple[tuple[tuple[str, ...], Wording], ...] = (
+    (NEVER_TRAINED, "held-out and control pictures are not used, which are measured whole"),
+    ((REGULARIZATION,), "regularization pictures are not used, which are learned whole"),
+)
+"""By roles, what becomes of masks that are not used."""
 
 HARDLY = 0.01
 """Of a picture. A smaller part is worth a look: a few pixels then decide what is learned of it."""
@@ -140,13 +146,11 @@ def tell_masks(found: Found, images: list[Image], dataset: Dataset, report: Repo
     if small:
         told = [f"{image.path} ({image.mask_share:.2%})" for image in small]
         report.warn(f"masks that leave hardly anything to learn: {named(told)}")
-    stems = {entry.stem for entry in found.images if entry.role != TRAIN}
-    unused = [entry.path for entry in found.masks if _partner(entry) in stems]
-    if unused:
-        report.say(
-            "masks of held-out and control pictures are not used, which are measured whole: "
-            f"{named(unused)}"
-        )
+    for roles, whole_too in _WHOLE:
+        stems = {entry.stem for entry in found.images if entry.role in roles}
+        unused = [entry.path for entry in found.masks if _partner(entry) in stems]
+        if unused:
+            report.say(f"masks of {whole_too}: {named(unused)}")
 
 
 def in_words(images: Iterable[Image]) -> Wording:

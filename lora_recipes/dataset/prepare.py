@@ -189,7 +189,8 @@ def _locate(folder: Path, pictures: Sequence[ListedPicture], prior: Path | None)
 def _decoded(folder: Path, file: Path, listed: ListedPicture, background: str) -> Decoded:
     """One picture of the data folder."""
     look = partial(decode, background=background)
-    picture = _read(f"{shown(folder)}/{listed.path}", file, listed.sha256, look)
+    where = f"{shown(folder)}/{listed.path}" if folder in file.parents else listed.path
+    picture = _read(where, file, listed.sha256, look)
     assert picture.size == (listed.width, listed.height), "the manifest's sizes are those decoded"
     return picture
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lora_recipes.dataset.captions import tidy
-from lora_recipes.dataset.roles import HELDOUT, TRAIN
+from lora_recipes.dataset.roles import HELDOUT, TRAIN, TRAINED
 from lora_recipes.hashing import counter
 from lora_recipes.recipe.sections.caption import CaptionSettings
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -41,12 +41,13 @@ def texts(captions: Sequence[str], dataset: Dataset, role: str) -> tuple[str, ..
     Args:
         captions: the picture's own, tidied, at least one.
         dataset: the recipe's section.
-        role: only what is trained on has more than one text, and only the subject has a prefix and
-            a suffix: they may hold its trigger.
+        role: only the subject's captions vary where it is trained on, and only they have a prefix
+            and a suffix, which may hold its trigger. Of what is never trained on, the first counts.
     """
     settings = dataset.caption
     if role != TRAIN:
-        found = [text(captions[0], 0, settings)]
+        written = captions if role in TRAINED else captions[:1]
+        found = [text(caption, 0, settings) for caption in written]
     else:
         numbers = range(settings.variants if varies(settings) else 1)
         found = [text(caption, number, settings) for caption in captions for number in numbers]

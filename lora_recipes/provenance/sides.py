@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lora_recipes.dataset.manifest import HashedFields, content_hash
+from lora_recipes.dataset.manifest import GENERATED, HashedFields, content_hash
 from lora_recipes.dataset.pin import listing_path
 from lora_recipes.dataset.roles import hashed
 from lora_recipes.errors import CannotTell
@@ -258,6 +258,7 @@ def _listing(content: bytes, data: str) -> list[HashedFields] | None:
             | {"role": hashed(image["role"])}
             | {key: image[key] for key in ("captions", "mask_sha256") if key in image}
             for image in json.loads(content)["images"]
+            if image.get("caption_from") != GENERATED
         ]
         return images if content_hash(images) == data else None
     except (ValueError, KeyError, TypeError, RecursionError):

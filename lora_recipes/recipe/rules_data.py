@@ -101,12 +101,13 @@ def heldout_and_control_differ(recipe: Recipe, root: Path) -> Iterator[Finding]:
         )
 
 
-@rule("dataset.masks", "dataset.heldout", "dataset.control")
+@rule("dataset.masks", "dataset.heldout", "dataset.control", "dataset.regularization")
 def masks_have_a_folder_of_their_own(recipe: Recipe, root: Path) -> Iterator[Finding]:
-    """A sub-folder of masks holds nothing else: neither held-out nor control pictures."""
+    """A sub-folder of masks holds nothing else: no held-out, control or regularization pictures."""
     dataset = recipe.dataset
-    for role, folder in (("heldout", dataset.heldout), ("control", dataset.control)):
-        if dataset.masks != "none" and folder == dataset.masks:
+    for role in ("heldout", "control", "regularization"):
+        folder = getattr(dataset, role)
+        if dataset.masks not in {"none", "alpha"} and folder == dataset.masks:
             yield Finding(
                 "dataset.masks",
                 f"another folder than dataset.{role}",

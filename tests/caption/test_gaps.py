@@ -121,9 +121,10 @@ def test_a_part_without_pictures_is_named(root: Path, below: str, what: str):
     assert str(error.value) == (f"data/my/{below}: {what}\n  fix:     name a folder with pictures")
 
 
-def test_a_prefix_that_holds_the_trigger_puts_it_in_front_already(tmp_path: Path):
+@pytest.mark.parametrize("prefix", ["{trigger} toy,", "Zwk toy,"])
+def test_a_prefix_that_holds_the_trigger_puts_it_in_front_already(tmp_path: Path, prefix: str):
     put(tmp_path, "a.png")
-    section = Dataset(trigger="zwk", caption={"prefix": "{trigger} toy,"})
+    section = Dataset(trigger="zwk", caption={"prefix": prefix})
     for trigger, front in ((None, ""), ("kip", "kip")):
         (gap,) = survey(tmp_path, section, trigger, overwrite=False).gaps
         assert gap.front == front

@@ -260,6 +260,17 @@ def test_a_picture_to_learn_and_to_keep_is_warned_of_and_folders_repeat_both(fol
     ]
 
 
+def test_a_trigger_in_the_words_of_regularization_pictures_is_warned_of(folder):
+    put(folder, "1_zwk toy/a.png", photo(64, 64, 1))
+    put(folder, "reg/1_Zwk toy/b.png", photo(64, 64, 2))
+    put(folder, "reg/1_toy/c.png", photo(64, 64, 3))
+    _, report = look(folder, regularization="reg", trigger="zwk")
+    assert report.warned == [
+        "dataset.trigger = zwk stands in captions of regularization pictures, which are not of "
+        "your subject: reg/1_Zwk toy/b.png; take it out of them"
+    ]
+
+
 @pytest.mark.usefixtures("later")
 def test_untouched_files_are_not_read_again_and_say_the_same(folder, monkeypatch):
     put(folder, "a.jpg")

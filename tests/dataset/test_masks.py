@@ -218,15 +218,20 @@ def test_masks_of_pictures_that_are_never_trained_on_are_not_used(folder):
     put(folder, "held/b.png", cut_out(2, alpha=9))
     put(folder, "masks/a.png", spot((64, 64), (0, 0, 9, 9)))
     put(folder, "masks/held/b.png", spot((64, 64), (0, 0, 9, 9)))
-    manifest, report = look(folder, masks="masks", heldout="held", flip=True)
+    put(folder, "reg/c.png", photo(64, 64, 3))
+    put(folder, "masks/reg/c.png", spot((64, 64), (0, 0, 9, 9)))
+    words = {"heldout": "held", "regularization": "reg", "class_word": "toy"}
+    manifest, report = look(folder, masks="masks", flip=True, **words)
     assert {image.path: (image.mask, image.flip) for image in manifest.images} == {
         "a.png": ("masks/a.png", True),
         "held/b.png": ("", False),
+        "reg/c.png": ("", False),
     }
-    assert report.said[-2] == (
+    assert [line for line in report.said if "not used" in line] == [
         "masks of held-out and control pictures are not used, which are measured whole: "
-        "masks/held/b.png"
-    )
+        "masks/held/b.png",
+        "masks of regularization pictures are not used, which are learned whole: masks/reg/c.png",
+    ]
 
 
 def test_a_file_is_looked_at_again_when_it_becomes_a_mask(folder, later):

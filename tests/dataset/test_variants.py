@@ -99,6 +99,7 @@ def test_only_what_is_trained_on_has_several_texts():
     assert (own[0], own[3]) == ("a, b", "c, d, e")
     for role in ("heldout", "control"):
         assert texts(["a, b", "c, d, e"], several, role) == ("a, b",)
+    assert texts(["a, b", "c, d, e"], several, "regularization") == ("a, b", "c, d, e")
     assert texts(["a, b", "c, d, e"], data(), "train") == ("a, b", "c, d, e")
     assert texts(["a sentence"], several, "train") == ("a sentence",), "nothing to shuffle"
 

@@ -286,6 +286,13 @@ BROKEN = [
         "put the masks into a folder of their own, or write none",
     ),
     (
+        "masks-have-a-folder-of-their-own",
+        "dataset: {masks: extra, regularization: extra}",
+        "dataset.masks = extra beside dataset.regularization = extra",
+        "another folder than dataset.regularization",
+        "put the masks into a folder of their own, or write none",
+    ),
+    (
         "masked-loss-belongs-to-masks",
         "train: {masked_loss: {unmasked_weight: 0.1}}",
         "train.masked_loss.unmasked_weight = 0.1 beside dataset.masks = none",

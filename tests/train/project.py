@@ -172,7 +172,8 @@ def _encode_looks(folder: Path, dataset: Any) -> None:
         moments = read_tensors(folder / image.moments)
         trained = image.role == "train"
         if trained and dataset.masks != "none" and number % 2 == 0:
-            mask = torch.linspace(0, 1, moments["mean"].shape[-1]).repeat(1, 8, 1).round(decimals=1)
+            rows, columns = moments["mean"].shape[-2:]
+            mask = torch.linspace(0, 1, columns).repeat(1, rows, 1).round(decimals=1)
             more["mask"] = write_file(folder, "masks", {"mask": mask})
             if dataset.flip:
                 more["flipped_mask"] = write_file(folder, "masks", {"mask": mask.flip(-1)})

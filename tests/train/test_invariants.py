@@ -87,12 +87,13 @@ FEATURES = (
         encoded=several_texts,
     ),
     Feature(
-        "masks and flip",
+        "masks and flip, in buckets",
         on={
             "dataset": {"masks": "alpha", "flip": True},
+            "prepare": {"buckets": True},
             "train": {"masked_loss": {"unmasked_weight": 0.1}},
         },
-        off={"dataset": {"masks": "none", "flip": False}},
+        off={"dataset": {"masks": "none", "flip": False}, "prepare": {"buckets": False}},
     ),
     Feature(
         "buckets",  # 10, 10 and 5 samples by shape: one short batch, and one step that holds one
@@ -100,9 +101,13 @@ FEATURES = (
         off={"prepare": {"buckets": False}},
     ),
     Feature(
-        "regularization",
-        on={"train": {"prior_loss_weight": 0.5, "prior_batch_size": 3}},
+        "regularization, in buckets",
+        on={
+            "prepare": {"buckets": True},
+            "train": {"prior_loss_weight": 0.5, "prior_batch_size": 3},
+        },
         off={
+            "prepare": {"buckets": False},
             "dataset": {"regularization": "none"},
             "prior": {"images": 0},
             "train": {"prior_loss_weight": 1.0, "prior_batch_size": "auto"},

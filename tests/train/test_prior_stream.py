@@ -7,19 +7,47 @@ from collections import Counter
 import pytest
 
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.size import Size
 from lora_recipes.train.data.prior_stream import PriorStream
 from lora_recipes.train.data.rank_schedule import RankSchedule
 from lora_recipes.train.data.stream import Stream
 
 KEPT = [1, 1, 2]
-SHAPES = [(1, 1, 1), (4, 1, 2), (2, 3, 5), (3, 4, 1), (5, 2, 4)]
-"""Batch size, accumulation, size of a regularization batch."""
+ONE: tuple[Size, ...] = ()
+TWO: tuple[Size, ...] = ((64, 64), (96, 64), (64, 64))
+SHAPES = [
+    (1, 1, 1),
+    (4, 1, 2),
+    (2, 3, 5),
+    (3, 4, 1),
+    (5, 2, 4),
+    (2, 3, 5, TWO),
+    (3, 4, 1, TWO),
+]
+"""Batch size, accumulation, size of a regularization batch, and the pictures' sizes."""
 
 
-def stream(batch_size: int = 2, accumulation: int = 3, prior: int = 2, weight: float = 0.5):
+def stream(
+    batch_size: int = 2,
+    accumulation: int = 3,
+    prior: int = 2,
+    sizes: tuple[Size, ...] = ONE,
+    weight: float = 0.5,
+):
     own = Stream((2, 2, 6, 4), 29, batch_size, accumulation, seed=0)
     train = Train(batch_size=batch_size, prior_batch_size=prior, prior_loss_weight=weight)
-    return own, PriorStream.of(own, KEPT, (), train)
+    return own, PriorStream.of(own, KEPT, sizes, train)
+
+
+@pytest.mark.parametrize("shape", SHAPES[-2:])
+def test_a_regularization_batch_holds_one_shape(shape):
+    own, both = stream(*shape)
+    first = len(own.repeats)
+    batches = [both.batch(number) for number in range(both.batches)]
+    kept = [{TWO[sample.image - first] for sample in b} for b in batches if b[0].image >= first]
+    assert len(kept) == own.batches
+    assert all(len(sizes) == 1 for sizes in kept)
+    assert {size for sizes in kept for size in sizes} == {*TWO}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

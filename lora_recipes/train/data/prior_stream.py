@@ -32,7 +32,7 @@ class PriorStream:
     """The subject's."""
 
     prior: Stream
-    """The regularization pictures', with more batches than are ever taken."""
+    """The regularization pictures', with as many batches, all of them full."""
 
     first_image: int
     """The number of the first regularization picture: they follow the subject's."""
@@ -55,12 +55,12 @@ class PriorStream:
         size = train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
         prior = Stream(
             repeats=tuple(repeats),
-            # a stream's last batches may be short, one for each shape: these are never reached
-            samples=(own.batches + len(repeats)) * size,
+            samples=own.batches * size,
             batch_size=size,
             accumulation=own.accumulation,
             seed=train.seed,
             shapes=tuple(shapes),
+            full_batches=True,  # it is gone round: no sample has to wait for an end
             purpose="prior_order",
         )
         return cls(own, prior, len(own.repeats), train.prior_loss_weight)
