@@ -227,7 +227,9 @@ def test_unpinned_data_are_looked_up_in_the_caches_manifest(project: Trained):
         pin = content_hash([picture("01.png", caption)])
         (project.root / "resolved.yaml").write_text(text.replace(pin, "unpinned"))
         manifest = project.root / f"manifest{number}"
-        manifest.write_text(json.dumps({"hash": pin, "images": [picture("01.png", caption)]}))
+        generated = picture("build/prior/0000.png", "a toy") | {"caption_from": "generated"}
+        listed = [picture("01.png", caption), generated]  # which no hash of data covers
+        manifest.write_text(json.dumps({"hash": pin, "images": listed}))
         md5 = file_md5(manifest)
         project.object(md5).parent.mkdir(parents=True, exist_ok=True)
         manifest.rename(project.object(md5))
