@@ -168,8 +168,8 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         sure=data.sure,
         number_of_texts=data.texts,
     )
-    if made.texts and made.texts.warning:
-        print(f"warning: {made.texts.warning}", file=sys.stderr)
+    for text in made.warnings:
+        print(f"warning: {text}", file=sys.stderr)
     document = resolved_document(root, resolved)
     fetch = yet_to_fetch(resolved.recipe.base, root)
     print("\n".join(["stages", *table(stage_plans(root, document))]))
@@ -183,7 +183,7 @@ def plan(options: argparse.Namespace, root: Path) -> int:
         *made.rows(),
     ]
     print("\n".join(aligned((name, text) for name, text in rows if text)))
-    if problems := [*(fetch.problems if fetch else []), *data.problems]:
+    if problems := [*(fetch.problems if fetch else []), *made.problems, *data.problems]:
         print("`dvc repro` would stop at this:", file=sys.stderr)
         raise UserError(problems)
     return 0

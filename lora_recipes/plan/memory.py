@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from lora_recipes.plan.shapes import POCKET
-from lora_recipes.plan.work import prior_batch
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.size import size_of
 
@@ -71,9 +70,10 @@ def estimate(recipe: Recipe, weights: int, pixels: int = 0) -> Memory:
     Args:
         recipe: valid.
         weights: how many weights the adapter has.
-        pixels: of the largest picture; by default of `prepare.resolution`, the most there can be.
+        pixels: of the largest batch, which holds pictures of the subject or for regularization; by
+            default of one of the subject's at `prepare.resolution`.
     """
-    pixels = pixels or math.prod(size_of(recipe.prepare.resolution))
+    pixels = pixels or recipe.train.batch_size * math.prod(size_of(recipe.prepare.resolution))
     bytes_each = _BYTES[recipe.compute.precision]
     rounded = recipe.compute.adapter_precision == "base" and recipe.compute.precision != "fp32"
     pocket = recipe.base.model == "pocket"
@@ -87,13 +87,9 @@ def estimate(recipe: Recipe, weights: int, pixels: int = 0) -> Memory:
 
 
 def _activations(recipe: Recipe, bytes_each: int, pixels: int) -> int:
-    """They grow with the area, the batch and the size of a number."""
+    """They grow with the batch's pixels and the size of a number."""
     one = ACTIVATIONS[recipe.lora.targets, recipe.compute.gradient_checkpointing]
-    batch = max(
-        recipe.train.batch_size,
-        prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
-    )
-    return int(one * pixels / 1024**2 * batch * bytes_each / 2)
+    return int(one * pixels / 1024**2 * bytes_each / 2)
 
 
 def _optimizer(recipe: Recipe, weights: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lora_recipes.dataset.roles import REGULARIZATION
 from lora_recipes.dataset.size_problems import size_problems
 from lora_recipes.errors import Problem, UserError
 from lora_recipes.plan.count import repeats_by_name
+from lora_recipes.plan.prior import NONE_GIVEN, Given
 from lora_recipes.recipe.data_folder import data_folder
 from lora_recipes.recipe.missing_folder import missing_folder
 from lora_recipes.recipe.sections.dataset import Dataset
@@ -52,8 +54,8 @@ class Preflight:
     problems: list[Problem] = field(default_factory=list)
     """What `dvc repro` would stop at."""
 
-    kept: int = 0
-    """How many regularization pictures lie in the data folder."""
+    kept: Given = NONE_GIVEN
+    """The regularization pictures in the data folder."""
 
     masks: str = ""
     """How many pictures have one, and how much of them counts; empty where that is not known."""
@@ -74,7 +76,7 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
     if problem := missing_folder(root):
         return Preflight(None, problems=[problem])
     repeats = repeats_by_name(folder, dataset)
-    kept = len(repeats_by_name(folder, dataset, REGULARIZATION) or [])
+    kept = repeats_by_name(folder, dataset, REGULARIZATION) or {}
     report = Quiet()
     sizes: dict[str, Size] = {}
     problems: list[Problem] = []
@@ -95,17 +97,21 @@ def preflight(root: Path, dataset: Dataset, prepare: Prepare) -> Preflight:
             problems = _of_the_pin(root, folder, manifest, dataset, report) + problems
     except UserError as error:
         problems += error.problems
-    counted_sizes = {path: sizes[path] for path in repeats or () if path in sizes}
     return Preflight(
         list(repeats.values()) if repeats is not None else None,
-        counted_sizes if len(counted_sizes) == len(repeats or ()) else {},
+        _if_all_known(repeats or {}, sizes),
         report.warned,
         problems,
-        kept=kept,
+        kept=Given(list(kept.values()), _if_all_known(kept, sizes)),
         texts=texts,
         masks=told,
         sure=not (glanced or problems),
     )
+
+
+def _if_all_known(paths: Iterable[str], sizes: Mapping[str, Size]) -> dict[str, Size]:
+    paths = list(paths)
+    return {path: sizes[path] for path in paths} if {*paths} <= {*sizes} else {}
 
 
 def full_check(

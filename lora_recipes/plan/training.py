@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from lora_recipes.errors import Place, UserError
+from lora_recipes.errors import Place, Problem, UserError, Wording
 from lora_recipes.machine import Device, device_of
 from lora_recipes.pipeline import PARAMS
 from lora_recipes.plan import prior
@@ -15,6 +15,7 @@ from lora_recipes.plan.buckets import Shapes
 from lora_recipes.plan.duration import Duration, duration
 from lora_recipes.plan.measured import own_runs, table
 from lora_recipes.plan.memory import Memory, estimate, gib
+from lora_recipes.plan.prior import NONE_GIVEN, Given
 from lora_recipes.plan.shapes import adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.speed import counted as counted_time
 from lora_recipes.plan.texts import Texts, texts
@@ -92,8 +93,20 @@ class Plan:
     texts: Texts | None = None
     """None where the captions were not read."""
 
+    problems: Sequence[Problem] = ()
+    """What prepare would stop at once regularization pictures were generated."""
+
+    unseen: Wording = ""
+    """What to do about regularization pictures that are never seen; empty without any."""
+
     def __str__(self) -> str:
         return "\n".join(aligned(self.rows()))
+
+    @property
+    def warnings(self) -> list[Wording]:
+        """What is worth a thought before the training."""
+        told = [self.texts.warning if self.texts else "", self.unseen]
+        return [text for text in told if text]
 
     def rows(self) -> list[tuple[str, str]]:
         """What is known, by name."""
@@ -129,7 +142,7 @@ def make_plan(
     *,
     sizes: Mapping[str, Size] | None = None,
     device: Device | None = None,
-    given: int = 0,
+    given: Given = NONE_GIVEN,
     sure: bool = True,
     number_of_texts: int | None = None,
 ) -> Plan:
@@ -144,7 +157,8 @@ def make_plan(
         device: what it would run on; by default what is found on this machine.
         given: regularization pictures in the data folder.
         sure: whether all pictures were looked at, and none is refused.
-        number_of_texts: how many there are to encode; None where that is not known.
+        number_of_texts: how many there are to encode, but for those of pictures that are generated
+            first; None where that is not known.
 
     Raises:
         UserError: the recipe does not fit so few images.
@@ -160,7 +174,8 @@ def make_plan(
     weights = recipe.lora.rank * weights_per_rank(shapes)
     device = device or device_of(recipe.compute.device)
     length = _length(repeats, recipe.train, photos)
-    shape = replace(_shape(resolved, device, root), pixels=photos.mean)
+    kept = prior.shapes(recipe, given)
+    shape = _shape(resolved, photos, kept, device, root)
     known = _duration(shape, length, device, root)
     steps, batches = (length.counts.steps, length.counts.batches) if length else (0, None)
     return Plan(
@@ -169,13 +184,19 @@ def make_plan(
         modules=len(shapes),
         rank=recipe.lora.rank,
         file_bytes=4 * (weights + len(shapes)) + HEADER_BYTES_PER_MODULE * len(shapes),
-        memory=estimate(recipe, weights, photos.largest),
+        memory=estimate(
+            recipe, weights, max(shape.batch * photos.largest, shape.prior * kept.largest)
+        ),
         device=device,
         duration=known,
         shapes=photos,
         regularization=tuple(prior.rows(recipe, given, batches, steps, shape, known)),
         sure=sure,
-        texts=None if number_of_texts is None else texts(recipe, number_of_texts, root),
+        texts=None
+        if number_of_texts is None
+        else texts(recipe, number_of_texts + prior.number_of_texts(recipe), root),
+        unseen=prior.too_many(recipe, given, batches),
+        problems=prior.size_of_generated(recipe, resolved.where("prior.size")),
     )
 
 
@@ -185,9 +206,9 @@ def _editable(where: Callable[[str], Place], key: str) -> Place:
     return next((place for place in places if place.file == PARAMS), Place(PARAMS))
 
 
-def _shape(resolved: Resolved, device: Device, root: Path) -> Shape:
+def _shape(resolved: Resolved, photos: Shapes, kept: Shapes, device: Device, root: Path) -> Shape:
     recipe, runtime = resolved.recipe, resolved.params.runtime
-    return shape_of(
+    shape = shape_of(
         recipe.base,
         recipe.prepare,
         recipe.lora,
@@ -198,13 +219,20 @@ def _shape(resolved: Resolved, device: Device, root: Path) -> Shape:
         runtime.processes * runtime.nodes,
         prior_batch(recipe.dataset.regularization, recipe.prior.images, recipe.train),
     )
+    other = kept.mean if shape.prior and kept.mean != photos.mean else 0
+    return replace(shape, pixels=photos.mean, prior_pixels=other)
 
 
 def _duration(shape: Shape, length: Length | None, device: Device, root: Path) -> Duration | None:
     if length is None:
         return None
     steps = length.counts.steps
-    known = duration(shape, steps, [*own_runs(root), *table()])
+    # a run's record tells no sizes of regularization pictures: taken to have been those of now
+    own = [
+        replace(run, shape=replace(run.shape, prior_pixels=shape.prior_pixels))
+        for run in own_runs(root)
+    ]
+    known = duration(shape, steps, [*own, *table()])
     return known or counted_time(shape, steps, device)
 
 

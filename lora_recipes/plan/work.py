@@ -35,6 +35,7 @@ SIZES = (
     "pixels",
     "batch",
     "prior",
+    "prior_pixels",
     "accumulation",
     "rank",
     "targets",
@@ -67,13 +68,16 @@ class Shape:
     adapter_precision: str = "fp32"
     prior: int = 0
     """Samples of the regularization batch beside each batch; 0 without any."""
+    prior_pixels: int = 0
+    """Of one of its samples on average; 0 where they have as many as the subject's."""
 
     @property
     def work(self) -> float:
         """TFLOP of one optimizer step, if it is SDXL's UNet; else good for ratios only."""
         once, each_rank = STEP[self.targets, self.checkpointing]
-        samples = (self.batch + self.prior) * self.accumulation
-        return forward(self.pixels) * (once + each_rank * self.rank) * samples
+        passes = self.batch * forward(self.pixels)
+        passes += self.prior * forward(self.prior_pixels or self.pixels)
+        return passes * (once + each_rank * self.rank) * self.accumulation
 
     def comparable(self, other: Shape) -> bool:
         """Whether the other's time tells something about this one's: all but the sizes agree."""

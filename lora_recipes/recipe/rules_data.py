@@ -10,6 +10,7 @@ from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Finding, rule
+from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.recipe.words import PLACEHOLDERS, PRIOR_PLACEHOLDERS, placeholders
 
 
@@ -207,6 +208,46 @@ def regularization_that_weighs_nothing(recipe: Recipe, root: Path) -> Iterator[F
             "above 0 is advised: at 0, regularization pictures are not trained on",
             "write 1, or take dataset.regularization and prior.images out",
         )
+
+
+@rule(
+    "prior.size",
+    "prior.images",
+    "prepare.resolution",
+    "prepare.buckets",
+    "prepare.crop",
+    "prepare.upscale",
+)
+def generated_pictures_can_be_prepared(recipe: Recipe, root: Path) -> Iterator[Finding]:
+    """Without `prepare.buckets`, pictures of `prior.size` are no smaller than `prepare.resolution`,
+    unless `prepare.upscale`, and of its shape, unless `prepare.crop`: prepare would refuse them
+    after all were generated."""
+    prior, prepare = recipe.prior, recipe.prepare
+    if not prior.images or prior.size == "auto" or prepare.buckets:
+        return
+    size, target = prior.size, size_of(prepare.resolution)
+    beside = f" beside prepare.resolution = {show(prepare.resolution)}"
+    if not prepare.upscale and (size[0] < target[0] or size[1] < target[1]):
+        yield Finding(
+            "prior.size",
+            f"at least {show(target)}, or auto, without prepare.upscale",
+            "write `size: auto` under prior:, or set prepare.upscale: true, which teaches blur",
+            beside,
+        )
+    elif prepare.crop == "none" and not same_shape(size, target):
+        yield Finding(
+            "prior.size",
+            f"the shape of {show(target)}, or auto, with prepare.crop: none",
+            "write `size: auto` under prior:, or set prepare.crop: center (or random)",
+            beside,
+        )
+
+
+def same_shape(size: Size, target: Size) -> bool:
+    """Whether one size, scaled to cover the other, is over it by less than half a pixel: what
+    `dataset.geometry.fits` says, a floor above."""
+    over = target[0] * size[1] - target[1] * size[0]
+    return 2 * over < size[0] if over >= 0 else -2 * over < size[1]
 
 
 def _around(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -246,9 +246,10 @@ def _kept(losses: Sequence[float], count: int) -> Reading:
     numbers = f"({first:.4f} → {last:.4f})"
     if not is_clear(losses):
         return Reading(
-            "good",
-            "It kept what it was shown",
-            f"Its error {where} stayed, up to the noise of single steps {numbers}.",
+            "unsure",
+            "Whether it kept what it was shown cannot be told",
+            f"Its error {where} moved by no more than single steps do {numbers}. Pictures of other "
+            "things that are never trained on (dataset.control) tell it.",
         )
     by = percent(abs(last / first - 1) if first else 0.0).lstrip("+")
     if last < first:

@@ -159,7 +159,7 @@ ROWS = [
     (precision, ["resolve", "prior", "train", "sample", "report"]),
     (checkpointing, ["resolve", "train", "sample", "report"]),
     (class_word, ["resolve", "dataset", "train", "sample", "report"]),
-    (shuffle, [stage for stage in ALL if stage != "prepare"]),
+    (shuffle, ["resolve", "dataset", *LATER["encode"]]),
     (shuffle_of_what_are_no_tags, ["resolve", "dataset", "train", "sample", "report"]),
     (caption_dropout, ["resolve", "train", "sample", "report"]),
     (max_tokens, ["resolve", *LATER["encode"]]),

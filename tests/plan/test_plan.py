@@ -8,14 +8,18 @@ from collections import Counter
 
 import pytest
 
+from lora_recipes.errors import Place
 from lora_recipes.machine import Device
 from lora_recipes.plan.memory import SDXL_UNET
+from lora_recipes.plan.prior import Given, size_of_generated
 from lora_recipes.plan.shapes import POCKET, adapted_shapes, unet_config, weights_per_rank
 from lora_recipes.plan.training import curve, make_plan
+from lora_recipes.plan.work import forward
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.load import resolve
 from lora_recipes.recipe.model import SECTIONS
 from lora_recipes.recipe.sections.train import Train
+from lora_recipes.recipe.words import with_word
 from tests.recipe.conftest import message, text
 
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -81,7 +85,9 @@ def test_regularization_pictures_are_told_with_what_they_cost(project):
     project.params(
         "prior: {images: 30, guidance: 1}\ndataset: {class_word: dog, regularization: reg}\n"
     )
-    plan = make_plan(resolve(project.root), [1] * 10, project.root, device=Device("CPU"), given=10)
+    plan = make_plan(
+        resolve(project.root), [1] * 10, project.root, device=Device("CPU"), given=Given([1] * 10)
+    )
     rows = dict(plan.rows())
     assert rows["regularization"] == (
         "40 pictures (10 given, 30 generated), 1 beside each batch of 1, each seen about 20 times"
@@ -94,6 +100,42 @@ def test_regularization_pictures_are_told_with_what_they_cost(project):
     assert without.duration is not None
     assert plan.duration.low == 2 * without.duration.low
     assert plan.length == without.length
+
+
+MANY = "dataset: {class_word: dog}\nprior: {prompts: ['a {word} {class_word}'], "
+
+
+def test_regularization_pictures_that_are_never_seen_are_warned_of(project):
+    def plan(params, given=0):
+        project.params(params)
+        return make_plan(resolve(project.root), [1] * 10, project.root, given=Given([1] * given))
+
+    assert plan(MANY + "images: 800}\n").warnings == []
+    more = plan(MANY + "images: 5000}\n")
+    assert more.warnings == [
+        "prior.images = 5000: the training looks at a regularization picture 800 times, so of "
+        "5,000 at least 4,200 are never seen: lower it to 800, or train longer"
+    ]
+    assert dict(more.rows())["regularization"] == (
+        "5,000 pictures, 1 beside each batch of 1, at most 800 of them seen"
+    )
+    assert plan("dataset: {regularization: reg}\n", 801).warnings == [
+        "dataset.regularization = reg: the training looks at a regularization picture 800 times, "
+        "so of 801 at least 1 are never seen: take some out, or train longer"
+    ]
+    off = "dataset: {regularization: reg}\ntrain: {prior_loss_weight: 0}\n"
+    assert plan(off, 801).warnings == []
+
+
+def test_the_prompts_of_generated_pictures_are_texts_to_encode_too(project):
+    project.params(MANY + "images: 9000}\nprepare: {resolution: 512}\n")
+    resolved = resolve(project.root)
+    plan = make_plan(resolved, [1] * 8, project.root, number_of_texts=9)
+    assert plan.texts is not None
+    prompts = [with_word("a {word} dog", it) for it in range(9000)]
+    assert plan.texts.number == 9 + len({*prompts}) > 8000
+    assert dict(plan.rows())["texts"].endswith("of 77 tokens: 5.2 GiB of embeddings")
+    assert make_plan(resolved, [1] * 8, project.root).texts is None
 
 
 def _without(project):
@@ -221,6 +263,72 @@ def test_memory_is_of_the_largest_bucket_and_time_of_the_mean(project, monkeypat
     assert others.duration.source.startswith("scaled by its operations")
 
 
+def test_memory_and_time_know_the_shapes_of_regularization_pictures_too(project, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    small, large = {"a.jpg": (200, 200)}, {"reg/b.jpg": (600, 600), "reg/c.jpg": (300, 300)}
+    card = Device("NVIDIA RTX 3090", 24 * 2**30)
+
+    def plan(params, sizes, **given):
+        project.params(params)
+        resolved = resolve(project.root)
+        return make_plan(resolved, [1], project.root, sizes=sizes, device=card, **given)
+
+    def beside(size):
+        keeping = "dataset: {regularization: reg}\ntrain: {batch_size: 2, repeats: 90, "
+        params = f"{SHAPES}{keeping}prior_batch_size: {size}}}\n"
+        return plan(params, small, given=Given([3, 1], large))
+
+    alone = {
+        size: plan(f"{SHAPES}train: {{batch_size: {size}, repeats: {45 * size}}}\n", pictures)
+        for size, pictures in ((1, {"b": (576, 576)}), (2, small))
+    }
+    activations = {size: each.memory.activations for size, each in alone.items()}
+    one, two = beside(1), beside(2)
+    assert one.memory.activations == activations[1]  # 576², not twice 192²
+    assert two.memory.activations == pytest.approx(2 * activations[1], abs=2)
+    mean = (3 * 576**2 + 256**2) / 4
+    work = (2 * forward(192**2) + forward(round(mean))) / (2 * forward(192**2))
+    assert one.duration.low == pytest.approx(work * alone[2].duration.low)
+
+
+def test_memory_of_a_small_regularization_batch_is_the_subjects(project):
+    keeping = "dataset: {regularization: reg}\ntrain: {batch_size: 4, prior_batch_size: 1}\n"
+    project.params(SHAPES + keeping)
+    resolved, own = resolve(project.root), {"a.jpg": (3000, 3000)}
+    sizes = {"reg/b.jpg": (600, 600)}
+    plan = make_plan(resolved, [1], project.root, sizes=own, given=Given([1], sizes))
+    assert plan.memory == make_plan(resolved, [1], project.root, sizes=own).memory
+    project.params("prior: {images: 3, size: [512, 512]}\ndataset: {class_word: x}\n" + SHAPES)
+    generated = make_plan(resolve(project.root), [1], project.root, sizes={"a": (200, 200)})
+    alone = make_plan(_with(project, SHAPES), [1], project.root, sizes={"a": (512, 512)})
+    assert generated.memory == alone.memory
+
+
+def test_a_run_of_the_same_sizes_beside_regularization_pictures_tells_the_time(
+    project, monkeypatch
+):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    resolved = _with(project, SHAPES + "dataset: {regularization: reg}\n")
+    card = Device("NVIDIA RTX 3070", 8 * 2**30)
+    run = {
+        "seconds": 300, "steps": 100, "peak_bytes": None, "device_name": card.name,
+        "settings": present({name: getattr(resolved.recipe, name) for name in SECTIONS}),
+        "processes": 1, "shapes": [[192, 192, 80]],
+    }  # fmt: skip
+    project.file(".lora/runs/a.json", json.dumps(run))
+    plan = make_plan(
+        resolved, [1], project.root, sizes={"a": (200, 200)}, device=card,
+        given=Given([1], {"reg/b": (600, 600)}),
+    )  # fmt: skip
+    assert plan.duration is not None
+    assert plan.duration.source == "your run of the same shape on this machine"
+
+
+def _with(project, params):
+    project.params(params)
+    return resolve(project.root)
+
+
 def test_without_the_data_the_plan_says_what_it_can(project):
     project.params("base: {model: pocket}\n")
     lines = str(make_plan(resolve(project.root), None)).splitlines()
@@ -306,3 +414,33 @@ def test_embeddings_beyond_10_gb_are_warned_of(project):
     assert plan.texts is not None
     assert plan.texts.warning.endswith(": see whether there have to be so many pictures")
     assert dict(plan.rows())["texts"].startswith("80,001 different")
+
+
+@pytest.mark.parametrize(
+    ("size", "prepare", "allowed"),
+    [
+        ([64, 512], "bucket_step: 128", "[512, 2048]"),
+        ([512, 4096], "crop: none", "[512, 2048]"),
+        ("auto", "resolution: [512, 4096]", "[768, 2688]"),
+    ],
+)
+def test_with_buckets_a_size_of_generated_pictures_that_none_is_for_is_told(
+    project, size, prepare, allowed
+):
+    def told(size):
+        project.params(
+            f"dataset: {{class_word: x}}\nprepare: {{buckets: true, {prepare}}}\n"
+            f"prior:\n  images: 9\n  size: {size}\n"
+        )
+        return "\n".join(map(str, make_plan(resolve(project.root), [1] * 9).problems))
+
+    assert told(size).startswith(f"params.yaml:7: prior.size = {size}: pictures ")
+    assert told(size).endswith(
+        f"\n  fix:     set prior.size to {allowed}: nothing of it is cropped or enlarged"
+    )
+    assert told(allowed) == ""
+
+
+def test_without_generated_pictures_their_size_is_nobodys_concern(project):
+    recipe = _with(project, "prepare: {buckets: true, resolution: [512, 4096]}\n").recipe
+    assert size_of_generated(recipe, Place("params.yaml")) == []

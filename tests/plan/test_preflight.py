@@ -46,6 +46,19 @@ def test_the_sizes_of_the_pictures_to_train_on_are_known_in_the_order_of_their_r
     assert ask(root, heldout="held").sizes == {}, "not all are known"
 
 
+def test_the_sizes_and_repeats_of_regularization_pictures_are_known_too(root):
+    put(root / "data/my", "reg/c.png", photo(100, 140, 3))
+    put(root / "data/my", "reg/2_dog/d.png", photo(110, 100, 4))
+    found = ask(root, regularization="reg")
+    assert dict(zip(found.kept.sizes.items(), found.kept.repeats, strict=True)) == {
+        ("reg/2_dog/d.png", (110, 100)): 2,
+        ("reg/c.png", (100, 140)): 1,
+    }
+    assert sorted(found.sizes) == ["3_zwk toy/b.png", "a.png"]
+    put(root / "data/my", "reg/e.png", b"no picture")
+    assert ask(root, regularization="reg").kept.sizes == {}, "not all are known"
+
+
 def told(found: Preflight) -> str:
     return "\n".join(map(str, found.problems))
 

@@ -132,6 +132,8 @@ GENERATING = WORDS | {
     "prior.steps": 1,
     "prior.guidance": 1.0,
     "prior.size": [64, 64],
+    "prepare.resolution": 64,
+    "prepare.crop": "center",
 }
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from lora_recipes.dataset.geometry import fits
 from lora_recipes.recipe import belonging
 from lora_recipes.recipe.fields import (
     belongings,
@@ -17,9 +18,11 @@ from lora_recipes.recipe.fields import (
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
 from lora_recipes.recipe.rules import RULES
+from lora_recipes.recipe.rules_data import same_shape
 from tests.recipe.conftest import message
 from tests.recipe.keys import ROWS
 
+DOGS = "prior: {images: 24, prompts: [a dog]"
 ONE_LENGTH = "one of train.epochs and train.steps as a number, the other auto"
 BRACES = "{trigger} and {class_word}"
 
@@ -323,6 +326,20 @@ BROKEN = [
         "without {class_word} under prior: there",
     ),
     (
+        "generated-pictures-can-be-prepared",
+        "prior: {images: 24, prompts: [a dog], size: [64, 64]}\nprepare: {resolution: 128}",
+        "prior.size = [64, 64] beside prepare.resolution = 128",
+        "at least [128, 128], or auto, without prepare.upscale",
+        "write `size: auto` under prior:, or set prepare.upscale: true, which teaches blur",
+    ),
+    (
+        "generated-pictures-can-be-prepared",
+        "prior: {images: 24, prompts: [a dog], size: [1024, 768]}\nprepare: {resolution: 512}",
+        "prior.size = [1024, 768] beside prepare.resolution = 512",
+        "the shape of [512, 512], or auto, with prepare.crop: none",
+        "write `size: auto` under prior:, or set prepare.crop: center (or random)",
+    ),
+    (
         "prior-settings-belong-to-pictures",
         "train: {prior_loss_weight: 0.5}",
         "train.prior_loss_weight = 0.5 beside dataset.regularization = none and prior.images = 0",
@@ -478,6 +495,9 @@ def test_every_rule_names_keys_that_exist():
         "train: {adamw: {beta2: 0.999}}",
         "train: {adafactor: {eps: [1e-20, 0.001]}}",
         "prepare: {seed: 3, crop: random}",
+        f"{DOGS}, size: [1024, 768]}}\nprepare: {{resolution: 512, crop: center}}",
+        f"{DOGS}, size: [1024, 768]}}\nprepare: {{resolution: 512, buckets: true}}",
+        f"{DOGS}, size: [64, 64]}}\nprepare: {{resolution: 128, upscale: true}}",
         "sample: {prompts: ['{trigger} and {class_word}', ':{']}\ndataset: {trigger: x}",
         "encode: {vae_precision: fp16}\nbase: {vae: ./vae}",
         "compute: {precision: fp16, device: auto}",
@@ -490,6 +510,15 @@ def test_a_setting_that_fits_is_not_complained_about(project, written):
     (project.root / "vae").mkdir()
     project.params(written + "\n")
     assert resolve(project.root).warnings == ()
+
+
+def test_shapes_are_the_same_to_the_recipe_where_prepare_crops_nothing():
+    sides = (64, 72, 96, 512, 680, 768, 1016, 1024, 1360, 4088, 4096)
+    sizes = [(width, height) for width in sides for height in sides]
+    same = {(size, target): fits(size, target) for size in sizes for target in sizes}
+    assert {pair: same_shape(*pair) for pair in same} == same
+    assert same[(680, 512), (1360, 1024)]
+    assert not same[(768, 512), (1360, 1024)]
 
 
 def test_a_local_folder_needs_no_revision(project):

@@ -155,7 +155,12 @@ def test_sizes_are_written_with_a_unit(count: int, expected: str):
 @pytest.mark.parametrize(
     ("change", "tone", "long"),
     [
-        (0.0, "good", "stayed, up to the noise of single steps (0.1000 → 0.1000)."),
+        (
+            0.0,
+            "unsure",
+            "moved by no more than single steps do (0.1000 → 0.1000). Pictures of other things that "
+            "are never trained on (dataset.control) tell it.",
+        ),
         (-0.05, "good", "fell by 50\u202f% in the training (0.1000 → 0.0500)."),
         (0.1, "unsure", "rose by 100\u202f% in the training (0.1000 → 0.2000). Raise "
          "train.prior_loss_weight, or lower the learning rate."),
