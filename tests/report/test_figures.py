@@ -158,8 +158,8 @@ def test_sizes_are_written_with_a_unit(count: int, expected: str):
         (
             0.0,
             "unsure",
-            "moved by no more than single steps do (0.1000 → 0.1000). Pictures of other things that "
-            "are never trained on (dataset.control) tell it.",
+            "moved by no more than single steps do (0.1000 → 0.1000). Pictures of other things "
+            "that are never trained on (dataset.control) tell it.",
         ),
         (-0.05, "good", "fell by 50\u202f% in the training (0.1000 → 0.0500)."),
         (0.1, "unsure", "rose by 100\u202f% in the training (0.1000 → 0.2000). Raise "
