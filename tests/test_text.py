@@ -1,6 +1,8 @@
 """Columns, plurals, cut lists, and trees by dotted key."""
 
 import doctest
+import importlib
+from pathlib import Path
 
 import pytest
 
@@ -8,10 +10,18 @@ from lora_recipes import text
 from lora_recipes.text import aligned, counted, first_few
 from lora_recipes.tree import flat
 
+PACKAGE = Path(text.__file__).parent
+WITH_EXAMPLES = sorted(
+    path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", ".")
+    for path in PACKAGE.rglob("*.py")
+    if "    >>> " in path.read_text("utf-8")
+)
 
-def test_examples_are_what_comes_out():
-    assert doctest.testmod(text).attempted == 2
-    assert doctest.testmod(text).failed == 0
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_are_what_comes_out(name: str):
+    done = doctest.testmod(importlib.import_module(name))
+    assert (done.attempted > 0, done.failed) == (True, 0)
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_lines_have_no_spaces_at_their_ends():

@@ -50,7 +50,7 @@ def load_weights(
             what=f"cannot be built as the {name} of SDXL: {error}",
             fix="fetch the file again, or choose another base.model",
         ) from error
-    found = _read(component.weights, _prefixes(component, name))
+    found = read_weights(component.weights, "base.model", _prefixes(component, name))
     if component.layout == "original":
         found = _converted(found, name, model, component)
     found = {_renamed(key, name, model): tensor for key, tensor in found.items()}
@@ -69,7 +69,19 @@ def _prefixes(component: Component, name: str) -> tuple[str, ...]:
     return (single_file.PREFIXES[name],) if whole else ("",)
 
 
-def _read(files: Iterable[Path], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+def read_weights(
+    files: Iterable[Path], chosen_by: str, prefixes: tuple[str, ...] = ("",)
+) -> dict[str, Tensor]:
+    """The tensors of safetensors files whose names begin so, on the CPU.
+
+    Args:
+        files: the shards of one model.
+        chosen_by: the key or option that names the model, for a message.
+        prefixes: of the tensors that are wanted; by default all.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
     found: dict[str, Tensor] = {}
     for path in files:
         try:
@@ -80,7 +92,7 @@ def _read(files: Iterable[Path], prefixes: tuple[str, ...]) -> dict[str, Tensor]
             raise UserError.of(
                 where=str(path),
                 what=f"cannot be read as safetensors: {error}",
-                fix="fetch the model again, or choose another base.model",
+                fix=f"fetch the model again, or choose another {chosen_by}",
             ) from error
     return found
 

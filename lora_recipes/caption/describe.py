@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from transformers import (
     BartConfig,
     BartTokenizer,
@@ -30,6 +28,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.utils import logging
 
 from lora_recipes.base.compute import set_up
+from lora_recipes.base.fill import read_weights
 from lora_recipes.caption.families import BLIP
 from lora_recipes.caption.locate import CaptionModel
 from lora_recipes.errors import Problem, UserError
@@ -163,7 +162,7 @@ def _model(located: CaptionModel) -> Any:
         model, said = kind.from_pretrained(
             None,
             config=config,
-            state_dict=_tensors(located),
+            state_dict=read_weights(located.weights, "--model"),
             dtype=torch.float32,
             output_loading_info=True,
         )
@@ -172,21 +171,6 @@ def _model(located: CaptionModel) -> Any:
     if lost := sorted(said["missing_keys"]):
         raise _unfit(located, f"lack {len(lost):,} of its weights, such as {lost[0]}")
     return model
-
-
-def _tensors(located: CaptionModel) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for path in located.weights:
-        try:
-            with safe_open(path, framework="pt") as file:
-                found |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise UserError.of(
-                where=str(path),
-                what=f"cannot be read as safetensors: {error}",
-                fix="fetch the file again, or choose another --model",
-            ) from error
-    return found
 
 
 def _unfit(located: CaptionModel, why: str) -> UserError:

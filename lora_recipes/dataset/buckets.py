@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from lora_recipes.dataset.geometry import is_smaller
 from lora_recipes.recipe.bucket_limits import SMALLEST, BucketLimits, bucket_limits
+from lora_recipes.recipe.cover import is_smaller
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size, size_of
 

@@ -11,12 +11,10 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lora_recipes.dataset.find import DataFile, Found, folder_repeats, named
+from lora_recipes.dataset.find import DataFile, Found, by_stem, folder_repeats, named
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import CONTROL, REGULARIZATION
 from lora_recipes.errors import Problem, Wording
@@ -100,7 +98,7 @@ def tidy(text: str) -> str:
 
 
 def _from_files(folder: Path, found: Found, lines: bool) -> tuple[Own, list[Problem]]:
-    images, texts = _by_stem(found.images), _by_stem(found.captions)
+    images, texts = by_stem(found.images), by_stem(found.captions)
     own: Own = {}
     problems = []
     for stem in sorted(images.keys() & texts.keys()):
@@ -144,13 +142,6 @@ def _ambiguous(folder: Path, images: list[DataFile], texts: list[DataFile]) -> P
             fix="rename one of the pictures, and give each a caption of its own",
         )
     return None
-
-
-def _by_stem(entries: Iterable[DataFile]) -> dict[str, list[DataFile]]:
-    stems = defaultdict(list)
-    for entry in entries:
-        stems[entry.stem].append(entry)
-    return stems
 
 
 def _read(folder: Path, entry: DataFile) -> tuple[str, Problem | None]:

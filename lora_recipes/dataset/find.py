@@ -5,9 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from lora_recipes.dataset.place import folder_problems, shown
@@ -118,6 +120,16 @@ def folder_repeats(path: str) -> tuple[int, str] | None:
 def named(paths: Iterable[str], separator: str = ", ") -> Wording:
     """Files in a message: the first few by name, each in one line, and how many more there are."""
     return first_few([line(path) for path in paths], NAMED, separator)
+
+
+def by_stem(
+    entries: Iterable[DataFile], stem: Callable[[DataFile], str] = attrgetter("stem")
+) -> dict[str, list[DataFile]]:
+    """Files by the stem that each goes under, its own by default."""
+    stems = defaultdict(list)
+    for entry in entries:
+        stems[stem(entry)].append(entry)
+    return stems
 
 
 def role_of(path: str, dataset: Dataset) -> str:

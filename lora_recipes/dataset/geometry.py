@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lora_recipes.hashing import counter
+from lora_recipes.recipe.cover import cover
 from lora_recipes.recipe.size import Size
 
 
@@ -20,28 +21,6 @@ class Placement:
 
     left: int
     """Columns cut off at the left, in pixels of the resized picture."""
-
-
-def cover(size: Size, target: Size) -> Size:
-    """The smallest size of the same shape, rounded to whole pixels, that covers the target.
-
-    scale = max(target_w / w, target_h / h); one axis then fits exactly and the other is rounded
-    to the nearest pixel, so that a picture is never stretched by more than half a pixel.
-    """
-    (width, height), (target_width, target_height) = size, target
-    if target_width * height >= target_height * width:
-        return target_width, _rounded(height * target_width, width)
-    return _rounded(width * target_height, height), target_height
-
-
-def is_smaller(size: Size, target: Size) -> bool:
-    """Whether a picture would have to be enlarged to cover the target."""
-    return size[0] < target[0] or size[1] < target[1]
-
-
-def fits(size: Size, target: Size) -> bool:
-    """Whether a picture has the target's shape, within rounding: nothing would be cropped."""
-    return cover(size, target) == target
 
 
 @dataclass(frozen=True)
@@ -88,8 +67,3 @@ def place(size: Size, target: Size, crop: str, seed: int, path: str) -> Placemen
         left = counter(seed, purpose, 1) % (spare_x + 1)
         return Placement(resized, top, left)
     return Placement(resized, spare_y // 2, spare_x // 2)
-
-
-def _rounded(numerator: int, denominator: int) -> int:
-    """The nearest whole number, halves up."""
-    return (2 * numerator + denominator) // (2 * denominator)

@@ -6,13 +6,12 @@ control pictures measured whole, so that their figures mean the same with and wi
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lora_recipes.dataset.examine import FileFacts
-from lora_recipes.dataset.find import DataFile, Found, named
+from lora_recipes.dataset.find import DataFile, Found, by_stem, named
 from lora_recipes.dataset.manifest import Image
 from lora_recipes.dataset.place import shown
 from lora_recipes.dataset.roles import ALPHA, NEVER_TRAINED, REGULARIZATION, TRAIN
@@ -79,8 +78,7 @@ def masks(
 
 def paired(folder: Path, found: Found) -> tuple[Pairs, list[Problem]]:
     """Which mask belongs to which picture to train on, by names alone."""
-    images = _by_stem((entry.stem, entry) for entry in found.images)
-    files = _by_stem((_partner(entry), entry) for entry in found.masks)
+    images, files = by_stem(found.images), by_stem(found.masks, _partner)
     pairs: Pairs = {}
     problems, strays = [], []
     for stem, (first, *more) in sorted(files.items()):
@@ -219,10 +217,3 @@ def _ambiguous(folder: Path, pictures: list[DataFile], files: list[DataFile]) ->
 def _partner(mask: DataFile) -> str:
     """The stem of the picture that a mask belongs to: its own, below the folder of masks."""
     return mask.stem.partition("/")[2]
-
-
-def _by_stem(entries: Iterable[tuple[str, DataFile]]) -> dict[str, list[DataFile]]:
-    stems = defaultdict(list)
-    for stem, entry in entries:
-        stems[stem].append(entry)
-    return stems

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from lora_recipes.dataset.buckets import bucket_sizes, target_of
 from lora_recipes.dataset.decode import MAX_PIXELS
-from lora_recipes.dataset.geometry import Cut, cover, cut_off, fits, is_smaller
+from lora_recipes.dataset.geometry import Cut, cut_off
 from lora_recipes.dataset.size import shape
 from lora_recipes.errors import MOST_PRINTED, Problem, Wording
 from lora_recipes.recipe.bucket_limits import SMALLEST, bucket_limits
+from lora_recipes.recipe.cover import cover, fits, is_smaller
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.reporting import Reporter
@@ -59,8 +60,13 @@ def percent(cut: Cut) -> Wording:
 
 def told_buckets(pictures: Mapping[Size, int]) -> Wording:
     """`832×1216 (7), 1024×1024 (2)`: how many pictures each bucket has, the fullest first."""
-    ranked = sorted(pictures.items(), key=lambda item: (-item[1], item[0]))
+    ranked = fullest_first(pictures)
     return first_few([f"{_told(size)} ({count})" for size, count in ranked], MOST_PRINTED)
+
+
+def fullest_first(pictures: Mapping[Size, int]) -> list[tuple[Size, int]]:
+    """Buckets and how many pictures each has; of equals the narrowest first."""
+    return sorted(pictures.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _one_size_problems(sizes: Sizes, settings: Prepare, report: Reporter) -> list[Problem]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lora_recipes.dataset.geometry import cover
 from lora_recipes.dataset.manifest import Image, Manifest
 from lora_recipes.errors import UserError
+from lora_recipes.recipe.cover import cover
 from lora_recipes.records import EXACT, read_record
 from lora_recipes.text import first_few
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from lora_recipes.dataset.buckets import target_of
 from lora_recipes.dataset.geometry import cut_off
-from lora_recipes.dataset.size_problems import percent, told_cut
+from lora_recipes.dataset.size_problems import fullest_first, percent, told_cut
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.recipe.size import Size, size_of
 from lora_recipes.text import aligned, counted
@@ -80,7 +80,7 @@ def mean_pixels(seen: Iterable[tuple[Size, int]]) -> int:
 
 
 def _table(pictures: Counter[Size]) -> list[tuple[str, str]]:
-    ranked = sorted(pictures.items(), key=lambda item: (-item[1], item[0]))
+    ranked = fullest_first(pictures)
     lines = aligned(
         (f"{width}×{height}", counted(count, "picture"))
         for (width, height), count in ranked[:MOST_BUCKETS]

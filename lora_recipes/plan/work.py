@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lora_recipes.plan.shapes import unet_config
+from lora_recipes.recipe.counts import prior_batch_size
 from lora_recipes.recipe.sections.base import Base
 from lora_recipes.recipe.sections.compute import Checkpointing, Compute
 from lora_recipes.recipe.sections.lora import Lora
@@ -100,7 +101,7 @@ def prior_batch(folder: str, images: int, train: Train) -> int:
     """
     if not train.prior_loss_weight or (folder == "none" and not images):
         return 0
-    return train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
+    return prior_batch_size(train)
 
 
 def shape_of(  # noqa: PLR0917

@@ -84,6 +84,11 @@ def count(repeats: Sequence[int], train: Train, shapes: Sequence[Size] = ()) -> 
     return cut(times, samples, train.batch_size, train.gradient_accumulation, shapes, by_steps)
 
 
+def prior_batch_size(train: Train) -> int:
+    """Samples of a full batch of regularization pictures."""
+    return train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
+
+
 def window(train: Train) -> int:
     """Samples in one full optimizer step."""
     return train.batch_size * train.gradient_accumulation

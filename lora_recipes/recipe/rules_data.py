@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lora_recipes.recipe.bucket_limits import SMALLEST, bucket_limits
+from lora_recipes.recipe.cover import fits, is_smaller
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.near import did_you_mean
 from lora_recipes.recipe.rule import Finding, rule
-from lora_recipes.recipe.size import Size, size_of
+from lora_recipes.recipe.size import size_of
 from lora_recipes.recipe.words import PLACEHOLDERS, PRIOR_PLACEHOLDERS, placeholders
 
 
@@ -227,27 +228,20 @@ def generated_pictures_can_be_prepared(recipe: Recipe, root: Path) -> Iterator[F
         return
     size, target = prior.size, size_of(prepare.resolution)
     beside = f" beside prepare.resolution = {show(prepare.resolution)}"
-    if not prepare.upscale and (size[0] < target[0] or size[1] < target[1]):
+    if not prepare.upscale and is_smaller(size, target):
         yield Finding(
             "prior.size",
             f"at least {show(target)}, or auto, without prepare.upscale",
             "write `size: auto` under prior:, or set prepare.upscale: true, which teaches blur",
             beside,
         )
-    elif prepare.crop == "none" and not same_shape(size, target):
+    elif prepare.crop == "none" and not fits(size, target):
         yield Finding(
             "prior.size",
             f"the shape of {show(target)}, or auto, with prepare.crop: none",
             "write `size: auto` under prior:, or set prepare.crop: center (or random)",
             beside,
         )
-
-
-def same_shape(size: Size, target: Size) -> bool:
-    """Whether one size, scaled to cover the other, is over it by less than half a pixel: what
-    `dataset.geometry.fits` says, a floor above."""
-    over = target[0] * size[1] - target[1] * size[0]
-    return 2 * over < size[0] if over >= 0 else -2 * over < size[1]
 
 
 def _around(recipe: Recipe) -> Iterator[tuple[str, str]]:

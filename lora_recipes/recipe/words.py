@@ -47,7 +47,7 @@ def with_word(text: str, number: int) -> str:
     has no picture of it, as it had none of the trigger.
 
     >>> with_word("a {word} toy", 0)
-    'a XXXX toy'
+    'a rmdx toy'
     """
     letters = (_RARE[counter(number, "word", place) % len(_RARE)] for place in range(4))
     return text.replace("{word}", "".join(letters))

@@ -199,8 +199,7 @@ def _plan(encoded: Path, train: Train) -> tuple[EncodedIndex, AnyStream]:
     if problems := problems_for_images(train, repeats, shapes=shapes):
         raise UserError(problems)
     stream = Stream.of(repeats, train, shapes)
-    kept = _of_role(index, REGULARIZATION)
-    if kept and train.prior_loss_weight:
+    if kept := _regularization(index, train):
         others = [image.repeats for image in kept], [image.size for image in kept]
         return index, PriorStream.of(stream, *others, train)
     return index, stream
@@ -238,7 +237,7 @@ def prepare_job(  # noqa: PLR0917
     adapted.inject(recipe.lora, recipe.train.seed)
     enable_recompute(unet, recipe.compute.gradient_checkpointing, checkpoints.report)
     images = sum(stream.repeats) // recipe.train.repeats
-    kept = _of_role(index, REGULARIZATION) if recipe.train.prior_loss_weight else []
+    kept = _regularization(index, recipe.train)
 
     def write_adapter(path: Path, step: int | None) -> None:
         header = build(
@@ -284,6 +283,11 @@ def prepare_job(  # noqa: PLR0917
         snapshots=frozenset(snapshot_steps(stream.steps, recipe.train)),
         write_adapter=write_adapter,
     )
+
+
+def _regularization(index: EncodedIndex, train: Train) -> list[Example]:
+    """The regularization pictures that count for something."""
+    return _of_role(index, REGULARIZATION) if train.prior_loss_weight else []
 
 
 def _of_role(index: EncodedIndex, role: str) -> list[Example]:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lora_recipes.dataset.buckets import bucket_sizes, nearest, target_of
-from lora_recipes.dataset.geometry import cover, cut_off, is_smaller, place
+from lora_recipes.dataset.geometry import cut_off, place
 from lora_recipes.dataset.size_problems import size_problems, told_cut
 from lora_recipes.recipe.bucket_limits import BucketLimits, bucket_limits
+from lora_recipes.recipe.cover import cover, is_smaller
 from lora_recipes.recipe.sections.prepare import Prepare
 from lora_recipes.reporting import Quiet
 

@@ -6,14 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from lora_recipes.dataset.geometry import (
-    Placement,
-    cover,
-    fits,
-    is_smaller,
-    place,
-)
+from lora_recipes.dataset.geometry import Placement, place
 from lora_recipes.dataset.size import shape
+from lora_recipes.recipe.cover import cover, fits, is_smaller
 from lora_recipes.recipe.size import size_of
 
 SIZES = [(1000, 1500), (1500, 1000), (3000, 3001), (4032, 3024), (65, 4000), (1, 1), (832, 1216)]

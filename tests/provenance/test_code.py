@@ -314,7 +314,8 @@ ONE_OPERATOR = {
     "adapter/parts.py": {"train", "sample"},
     "encode/moments.py": {"encode"},
     "dataset/buckets.py": {"prepare"},
-    "dataset/geometry.py": {"prepare", "encode", "report"},  # a mirrored picture's crop
+    "dataset/geometry.py": {"prepare", "report"},
+    "recipe/cover.py": {"prepare", "encode", "report"},  # a mirrored picture's crop
     "dataset/captions.py": {"dataset"},
     "dataset/png.py": {"prior", "prepare"},
     "generate/generation.py": {"prior", "sample"},

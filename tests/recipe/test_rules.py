@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from lora_recipes.dataset.geometry import fits
 from lora_recipes.recipe import belonging
 from lora_recipes.recipe.fields import (
     belongings,
@@ -18,7 +17,6 @@ from lora_recipes.recipe.fields import (
 from lora_recipes.recipe.length import problems_for_images
 from lora_recipes.recipe.load import load_recipe, resolve, validate_recipe
 from lora_recipes.recipe.rules import RULES
-from lora_recipes.recipe.rules_data import same_shape
 from tests.recipe.conftest import message
 from tests.recipe.keys import ROWS
 
@@ -510,15 +508,6 @@ def test_a_setting_that_fits_is_not_complained_about(project, written):
     (project.root / "vae").mkdir()
     project.params(written + "\n")
     assert resolve(project.root).warnings == ()
-
-
-def test_shapes_are_the_same_to_the_recipe_where_prepare_crops_nothing():
-    sides = (64, 72, 96, 512, 680, 768, 1016, 1024, 1360, 4088, 4096)
-    sizes = [(width, height) for width in sides for height in sides]
-    same = {(size, target): fits(size, target) for size in sizes for target in sizes}
-    assert {pair: same_shape(*pair) for pair in same} == same
-    assert same[(680, 512), (1360, 1024)]
-    assert not same[(768, 512), (1360, 1024)]
 
 
 def test_a_local_folder_needs_no_revision(project):

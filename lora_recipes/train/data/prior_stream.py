@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lora_recipes.recipe.counts import prior_batch_size
 from lora_recipes.recipe.sections.train import Train
 from lora_recipes.recipe.size import Size
 from lora_recipes.train.data.stream import Stream, TrainingSample
@@ -52,7 +53,7 @@ class PriorStream:
             shapes: [pictures] the size that each is trained at.
             train: the section of the recipe.
         """
-        size = train.batch_size if train.prior_batch_size == "auto" else train.prior_batch_size
+        size = prior_batch_size(train)
         prior = Stream(
             repeats=tuple(repeats),
             samples=own.batches * size,
