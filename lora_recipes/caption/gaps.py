@@ -109,7 +109,7 @@ def survey(
 def front_of(entry: DataFile, dataset: Dataset, trigger: str | None) -> str:
     """The words in front of a picture's caption; empty for none. `trigger`: as in `survey`."""
     prefix = fill(dataset.caption.prefix, dataset.trigger, dataset.class_word)
-    in_prefix = dataset.trigger != "none" and dataset.trigger.lower() in prefix.lower()
+    in_prefix = dataset.trigger != "none" and _holds(prefix, dataset.trigger)
     if entry.role not in SUBJECT or (trigger is None and in_prefix):
         return ""
     if trigger is not None:
@@ -129,9 +129,12 @@ def worded(front: str, said: str) -> str:
     'a photo of Rex dog'
     """
     text = clean(said).strip(" ,")
-    if not front or re.search(rf"(?<!\w){re.escape(front)}(?!\w)", text, re.IGNORECASE):
-        return text
-    return f"{front}, {text}"
+    return text if not front or _holds(text, front) else f"{front}, {text}"
+
+
+def _holds(text: str, words: str) -> bool:
+    """Whether words stand in a text, and not as a part of others."""
+    return bool(re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE))
 
 
 def clean(text: str) -> str:

@@ -17,7 +17,7 @@ from lora_recipes.plan.work import Shape, forward, prior_batch
 from lora_recipes.recipe.fields import show
 from lora_recipes.recipe.model import Recipe
 from lora_recipes.recipe.size import Size, size_of
-from lora_recipes.recipe.words import fill
+from lora_recipes.recipe.words import prior_prompts
 from lora_recipes.reporting import Quiet
 from lora_recipes.text import counted
 
@@ -122,7 +122,7 @@ def size_of_generated(recipe: Recipe, where: Place) -> list[Problem]:
 
 def number_of_texts(recipe: Recipe) -> int:
     """How many different captions the pictures get that are to be generated."""
-    prompts = [fill(text, "none", recipe.dataset.class_word) for text in recipe.prior.prompts]
+    prompts = prior_prompts(recipe.prior, recipe.dataset.class_word)
     return len({image.prompt for image in prior_images(recipe.prior, prompts)})
 
 

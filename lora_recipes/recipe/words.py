@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from lora_recipes.hashing import counter
+from lora_recipes.recipe.sections.prior import Prior
 
 PLACEHOLDERS = ("trigger", "class_word")
 """What may stand in braces in a template or a prompt."""
@@ -38,6 +39,11 @@ PRIOR_PLACEHOLDERS = ("class_word", "word")
 """What may stand in braces in a prompt of `prior.prompts`: never the subject's own word."""
 
 _RARE = "bcdfghjkmnpqrstvwxz"
+
+
+def prior_prompts(prior: Prior, class_word: str) -> list[str]:
+    """What the base is to generate; `{word}`, which differs from picture to picture, stays."""
+    return [fill(text, "none", class_word) for text in prior.prompts] if prior.images else []
 
 
 def with_word(text: str, number: int) -> str:

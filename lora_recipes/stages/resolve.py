@@ -13,8 +13,8 @@ from lora_recipes.recipe.dump import dump
 from lora_recipes.recipe.identity import present
 from lora_recipes.recipe.load import Resolved, resolve
 from lora_recipes.recipe.missing_folder import missing_folder
-from lora_recipes.recipe.model import SECTIONS, Recipe, plain
-from lora_recipes.recipe.words import fill
+from lora_recipes.recipe.model import SECTIONS, plain
+from lora_recipes.recipe.words import prior_prompts
 from lora_recipes.reporting import Reporter
 
 HEADER = """\
@@ -63,18 +63,11 @@ def resolved_document(root: Path, resolved: Resolved, *, download: bool = False)
         **present({name: getattr(recipe, name) for name in SECTIONS}),
         "data": resolved.params.data,
         "base_identity": _base_identity(root, resolved, download),
-        "prior_prompts": _prior_prompts(recipe),
+        "prior_prompts": prior_prompts(recipe.prior, recipe.dataset.class_word),
         "overridden": resolved.overridden,
         "packages": _packages(root / "requirements.lock"),
         "code": stage_hashes(Path(__file__).parent.parent, own_folder(root) / "code.json"),
     }
-
-
-def _prior_prompts(recipe: Recipe) -> list[str]:
-    """What the base is to generate; `{word}`, which differs from picture to picture, stays."""
-    if not recipe.prior.images:
-        return []
-    return [fill(text, "none", recipe.dataset.class_word) for text in recipe.prior.prompts]
 
 
 def _base_identity(root: Path, resolved: Resolved, download: bool) -> str:
